@@ -1,0 +1,47 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock docs transcript benchmark clean
+
+help: ## List the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(VENV)/.installed ## Install everything into .venv, from pins with hashes.
+
+$(VENV)/.installed: pyproject.toml requirements/development.txt
+	@echo "installing Python packages into $(VENV) (pins with hashes: requirements/development.txt)"
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch "$@"
+
+demo: setup ## Play the whole life of an emergency access; ARGS=--keep leaves it running.
+	@"$(BIN)/python" -m breakglass demo $(ARGS)
+
+test: setup ## Run every test; ARGS="-k name" selects.
+	@"$(BIN)/python" -m pytest $(ARGS)
+
+lint: setup ## ruff, mypy, import-linter, zizmor.
+	@"$(BIN)/python" -m ruff check .
+	@"$(BIN)/python" -m ruff format --check .
+	@"$(BIN)/python" -m mypy
+	@"$(BIN)/lint-imports" --no-cache
+	@"$(BIN)/zizmor" --offline --quiet --persona pedantic .github
+
+format: setup ## Let ruff rewrite what it can.
+	@"$(BIN)/python" -m ruff check --fix .
+	@"$(BIN)/python" -m ruff format .
+
+docs: setup ## Write the schemas and the reference of the command, and check the rest.
+	@"$(BIN)/python" docs/generate.py
+
+lock: ## Renew the pins (needs uv).
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/product.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --extra lab --group test --group lint --group build --output-file requirements/development.txt
+
+clean: ## Remove what the other targets made (the cache of the control plane stays).
+	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
