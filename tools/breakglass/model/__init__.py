@@ -1,0 +1,1 @@
+"""The words of the product: policy, overlay, activation, inventory, ledger. Pure: no clock, no disk, no SDK."""

@@ -1,0 +1,127 @@
+"""CODEOWNERS as GitHub reads it.
+
+Rules: https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+The last matching line wins; a line without owners clears ownership; lines that GitHub cannot parse are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+LOCATIONS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
+"""The first that exists is read; the others are ignored."""
+LARGEST_FILE = 3 * 1024 * 1024
+"""Bytes; GitHub ignores a larger file."""
+
+_OWNER = re.compile(
+    r"@[A-Za-z0-9](?:[A-Za-z0-9_-]*)(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)?|[^@\s]+@[^@\s]+\.[^@\s]+", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line: a pattern as written and its owners, in order; no owners clear ownership."""
+
+    line: int
+    pattern: str
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Codeowners:
+    """The rules of one file, in order, and the lines that GitHub skips with the reason of each."""
+
+    file: str
+    rules: tuple[Rule, ...]
+    skipped: tuple[tuple[int, str], ...]
+
+    def match(self, path: str) -> Rule | None:
+        """The last rule that matches a path (`a/b.txt`, no leading slash); None where none does."""
+        return next((rule for rule in reversed(self.rules) if _regex(rule.pattern).fullmatch(path)), None)
+
+    def owners(self, path: str) -> tuple[str, ...]:
+        """Owners of a path; none means that nobody must approve it."""
+        rule = self.match(path)
+        return rule.owners if rule is not None else ()
+
+
+def locate(files: Mapping[str, bytes]) -> str | None:
+    """The CODEOWNERS file that GitHub reads, among the files of a commit."""
+    return next((location for location in LOCATIONS if location in files), None)
+
+
+def parse(content: bytes, file: str) -> Codeowners:
+    """Read a CODEOWNERS file; nothing is an error, unreadable lines are reported in `skipped`."""
+    if len(content) > LARGEST_FILE:
+        return Codeowners(file, (), ((1, "the file is over 3 MB, GitHub ignores all of it"),))
+    rules, skipped = [], []
+    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
+        fields = _fields(line)
+        if not fields:
+            continue
+        pattern, *owners = fields
+        problem = _problem(pattern, owners)
+        if problem:
+            skipped.append((number, problem))
+        else:
+            rules.append(Rule(number, pattern, tuple(owners)))
+    return Codeowners(file, tuple(rules), tuple(skipped))
+
+
+def _fields(line: str) -> list[str]:
+    """Split at unescaped white space; an unescaped `#` at the start of a field begins a comment."""
+    fields = []
+    for match in re.finditer(r"(?:\\.|\S)+", line):
+        if match.group().startswith("#"):
+            break
+        fields.append(match.group())
+    return fields
+
+
+def _problem(pattern: str, owners: list[str]) -> str | None:
+    if pattern.startswith("!"):
+        return "negation with ! does not work in CODEOWNERS"
+    if pattern.startswith("\\#"):
+        return "a pattern cannot start with an escaped #"
+    if "[" in pattern or "]" in pattern:
+        return "character ranges with [ ] do not work in CODEOWNERS"
+    wrong = next((owner for owner in owners if _OWNER.fullmatch(owner) is None), None)
+    return None if wrong is None else f"{wrong} is no owner; write @user, @organisation/team or an e-mail address"
+
+
+@lru_cache(maxsize=8192)
+def _regex(pattern: str) -> re.Pattern[str]:
+    """Translate one pattern: anchored where a slash stands before its end; a directory owns all that is under it."""
+    anchored = "/" in pattern.rstrip("/")
+    body = pattern.removeprefix("/").removesuffix("/")
+    parts = [_segment(part) for part in body.split("/")]
+    expression = "" if anchored else "(?:.*/)?"
+    for index, part in enumerate(parts):
+        last = index == len(parts) - 1
+        if part == "**":
+            expression += ".*" if last else "(?:.*/)?"
+        else:
+            expression += part if last else part + "/"
+    if pattern.endswith("/"):
+        expression += "/.*"
+    elif not (anchored and parts[-1] == "[^/]*"):
+        # GitHub's `docs/*` owns the files of docs, but not those of its sub-directories.
+        expression += "(?:/.*)?"
+    return re.compile(expression, re.DOTALL)
+
+
+def _segment(part: str) -> str:
+    if part == "**":
+        return part
+    out = ""
+    for piece in re.findall(r"\\.|\*+|\?|.", part, re.DOTALL):
+        if piece[0] == "\\" and len(piece) == 2:
+            out += re.escape(piece[1])
+        elif piece[0] == "*":
+            out += "[^/]*"
+        else:
+            out += "[^/]" if piece == "?" else re.escape(piece)
+    return out

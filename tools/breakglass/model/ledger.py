@@ -1,0 +1,172 @@
+"""Events of the ledger: one file each, written once, never changed.
+
+Paths on the ledger branch:
+
+* `activations/<id>/evidence.json`: what the approval stood on.
+* `activations/<id>/<cluster>/opened.json`, `closed.json`, `refused.json`: what became of it in a cluster.
+* `drills/<overlay>/<time>-<cluster>.json`: receipt of a drill.
+* `heartbeats/<job>.json`: the one file that is renewed; its history is the record.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field
+
+from breakglass.model.document import Strict
+from breakglass.model.errors import InvalidFile
+from breakglass.model.evidence import Evidence
+from breakglass.model.finding import Finding
+from breakglass.model.name import ActivationId, ClusterName, Login, OverlayName
+from breakglass.model.time import Instant
+
+
+class Opened(Strict):
+    """An activation's objects are in a cluster."""
+
+    kind: Literal["Opened"] = "Opened"
+    activation: ActivationId
+    overlay: OverlayName
+    cluster: ClusterName
+    commit: str
+    digest: str
+    requestedBy: Login
+    approvedBy: list[Login]
+    openedAt: Instant
+    appliedAt: Instant
+    appliedAfterSeconds: float
+    expiry: Instant
+    objects: list[str]
+    opens: list[str] = Field(default=[], description="What it opened, for people.")
+
+
+class Closed(Strict):
+    """An activation's objects are gone from a cluster, and the baseline is back."""
+
+    kind: Literal["Closed"] = "Closed"
+    activation: ActivationId
+    overlay: OverlayName
+    cluster: ClusterName
+    closedAt: Instant
+    closedBy: Literal["applier", "agent"]
+    cause: str
+    expiry: Instant
+    lateSeconds: float = Field(description="Seconds between the expiry and the closing; negative where closed early.")
+    baseline: Literal["proven"] = Field(
+        description="Live objects equal the baseline; nothing closes without the proof."
+    )
+
+
+class Refusal(Strict):
+    """An activation that reached main was not applied."""
+
+    kind: Literal["Refused"] = "Refused"
+    activation: ActivationId
+    cluster: ClusterName
+    refusedAt: Instant
+    findings: list[str]
+
+
+class Phase(Strict):
+    """A timed part of a drill."""
+
+    name: str
+    seconds: float
+
+
+class Drilled(Strict):
+    """Receipt of a drill."""
+
+    kind: Literal["Drilled"] = "Drilled"
+    activation: ActivationId
+    overlay: OverlayName
+    cluster: ClusterName
+    digest: str
+    startedAt: Instant
+    passed: bool
+    phases: list[Phase]
+    findings: list[str]
+
+
+class Heartbeat(Strict):
+    """A scheduled job ran."""
+
+    kind: Literal["Heartbeat"] = "Heartbeat"
+    job: str
+    at: Instant
+
+
+Event = Opened | Closed | Refusal | Drilled | Heartbeat | Evidence
+
+_KINDS: dict[str, type[Event]] = {
+    "Opened": Opened,
+    "Closed": Closed,
+    "Refused": Refusal,
+    "Drilled": Drilled,
+    "Heartbeat": Heartbeat,
+    "Evidence": Evidence,
+}
+
+
+def evidence_path(activation_id: str) -> str:
+    """Path of an activation's evidence on the ledger."""
+    return f"activations/{activation_id}/evidence.json"
+
+
+def closed_path(activation_id: str, cluster: str) -> str:
+    """Path on the ledger of an activation's closing in a cluster."""
+    return f"activations/{activation_id}/{cluster}/closed.json"
+
+
+def event_path(event: Event, activation_id: str = "") -> str:
+    """Path of an event on the ledger.
+
+    Args:
+        event: the event.
+        activation_id: the activation, for evidence, which does not name it.
+    """
+    match event:
+        case Opened():
+            return f"activations/{event.activation}/{event.cluster}/opened.json"
+        case Closed():
+            return closed_path(event.activation, event.cluster)
+        case Refusal():
+            return f"activations/{event.activation}/{event.cluster}/refused.json"
+        case Drilled():
+            return f"drills/{event.overlay}/{event.startedAt:%Y-%m-%dT%H-%M-%SZ}-{event.cluster}.json"
+        case Heartbeat():
+            return f"heartbeats/{event.job}.json"
+        case Evidence():
+            return evidence_path(activation_id)
+
+
+def paths(*events: Event) -> dict[str, Event]:
+    """Events by their path on the ledger (evidence excepted, which needs its activation)."""
+    return {event_path(event): event for event in events}
+
+
+def write_event(event: Event) -> bytes:
+    """The bytes of an event's file."""
+    return (json.dumps(event.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_event(content: bytes, where: str) -> Event:
+    """Read one event.
+
+    Raises:
+        InvalidFile: the file is no event.
+    """
+    remedy = "the ledger is append-only; find out who changed it"
+    try:
+        data: Any = json.loads(content)
+        return _KINDS[data["kind"]].model_validate(data)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InvalidFile(f"not an event of the ledger: {error}", where=where, remedy=remedy) from None
+
+
+def describe_findings(findings: list[Finding] | tuple[Finding, ...]) -> list[str]:
+    """Findings as the ledger keeps them: `id: message`; what is no Unicode (a path of git may not be) is escaped."""
+    texts = (f"{finding.id}: {finding.message}" for finding in findings)
+    return [text.encode("utf-8", "backslashreplace").decode() for text in texts]

@@ -1,0 +1,183 @@
+"""`overlay.yaml`: what an emergency overlay promises - scope, limits, parameters, contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from breakglass.model.document import Strict
+from breakglass.model.finding import Finding
+from breakglass.model.name import ClusterName, KindName, NamespaceName, OverlayName, single_line
+from breakglass.model.policy import Approvals, DurationLimits, Policy
+
+OVERLAYS = "overlays/emergency"
+"""Directory of the overlays, relative to the repository."""
+CONTRACT_FILE = "overlay.yaml"
+
+Workload = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Subject = Annotated[
+    str, Field(pattern=r"^(User|Group):[^\s:][^\s]{0,250}$|^ServiceAccount:[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$")
+]
+
+
+class Scope(Strict):
+    """Where the overlay may be opened, and what it may touch there."""
+
+    clusters: list[ClusterName] = Field(min_length=1)
+    namespaces: list[NamespaceName] = Field(min_length=1)
+    kinds: list[KindName] = Field(min_length=1)
+
+
+class Connection(Strict):
+    """A connection between two workloads, `namespace/name` each."""
+
+    source: Workload = Field(alias="from")
+    destination: Workload = Field(alias="to")
+    port: int = Field(ge=1, le=65535)
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.destination} {self.protocol} {self.port}"
+
+
+class Endpoint(Strict):
+    """A host and path that the outside can reach."""
+
+    host: str = Field(pattern=r"^[a-z0-9*]([a-z0-9.*-]{0,251}[a-z0-9])?$")
+    path: str = Field("/", pattern=r"^/[^\s]{0,500}$")
+
+    def __str__(self) -> str:
+        return f"{self.host}{self.path}"
+
+
+class Grant(Strict):
+    """A permission: this subject may use this verb on this resource in this namespace."""
+
+    subject: Subject
+    verb: str = Field(pattern=r"^[a-z]{1,63}$")
+    resource: str = Field(
+        pattern=r"^[a-z0-9]{1,63}(/[a-z0-9]{1,63})?$", description="Resource, or resource/subresource."
+    )
+    group: str = Field("", pattern=r"^[a-z0-9.-]{0,253}$", description="API group; empty for the core group.")
+    namespace: NamespaceName
+
+    def __str__(self) -> str:
+        resource = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.subject} may {self.verb} {resource} in {self.namespace}"
+
+
+class Contract(Strict):
+    """What opening changes for the better, and what it must leave shut."""
+
+    opens: list[Connection] = Field(default=[])
+    keepsShut: list[Connection] = Field(default=[])
+    exposes: list[Endpoint] = Field(default=[])
+    keepsPrivate: list[Endpoint] = Field(default=[])
+    grants: list[Grant] = Field(default=[])
+    keepsDenied: list[Grant] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _promises_something(self) -> Self:
+        if not (self.opens or self.exposes or self.grants):
+            raise ValueError("the contract promises nothing; fill opens, exposes or grants")
+        return self
+
+
+def _schema_of_object(schema: dict[str, Any]) -> dict[str, Any]:
+    # Imported here: it is a third of the start-up of verbs that read no contract.
+    from jsonschema import Draft202012Validator, SchemaError
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        raise ValueError(f"not a JSON Schema: {error.message}") from None
+    if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
+        raise ValueError("the schema of parameters needs type: object and additionalProperties: false")
+    if _references_elsewhere(schema):
+        raise ValueError("the schema of parameters may not use $ref")
+    return schema
+
+
+def _references_elsewhere(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return "$ref" in schema or "$dynamicRef" in schema or any(map(_references_elsewhere, schema.values()))
+    return isinstance(schema, list) and any(map(_references_elsewhere, schema))
+
+
+class OverlaySpec(Strict):
+    """What the overlay promises."""
+
+    summary: Annotated[str, AfterValidator(single_line)] = Field(max_length=200)
+    scope: Scope
+    duration: DurationLimits
+    approvals: Approvals
+    parameters: Annotated[dict[str, Any], AfterValidator(_schema_of_object)] = Field(
+        default={"type": "object", "additionalProperties": False},
+        description="JSON Schema (2020-12) of the activation's parameters.",
+    )
+    contract: Contract
+
+
+class Metadata(Strict):
+    """The overlay's name: the same as its directory's."""
+
+    name: OverlayName
+
+
+class Overlay(Strict):
+    """The file `overlay.yaml`."""
+
+    apiVersion: Literal["breakglass.dev/v1alpha1"]
+    kind: Literal["Overlay"]
+    metadata: Metadata
+    spec: OverlaySpec
+
+    @property
+    def name(self) -> str:
+        """The overlay's name."""
+        return self.metadata.name
+
+
+def promises(contract: Contract) -> list[str]:
+    """What a contract opens, exposes and grants, one sentence each."""
+    return [str(promise) for promise in (*contract.opens, *contract.exposes, *contract.grants)]
+
+
+def overlay_file(name: str) -> str:
+    """Path of an overlay's contract inside the repository."""
+    return f"{OVERLAYS}/{name}/{CONTRACT_FILE}"
+
+
+def judge_overlay(overlay: Overlay, policy: Policy, directory: str) -> list[Finding]:
+    """Check a contract against the policy: an overlay may only narrow what the policy allows.
+
+    Args:
+        overlay: the contract.
+        policy: the policy of the same commit.
+        directory: name of the directory the contract stands in.
+    """
+    file, spec, limits = overlay_file(directory), overlay.spec, policy.spec
+    findings = []
+    if overlay.name != directory:
+        message = f"metadata.name is {overlay.name}, the directory is {directory}"
+        findings.append(Finding("overlay-name", message, file, "give both the same name"))
+    for cluster in sorted(set(spec.scope.clusters) - set(limits.clusters)):
+        message = f"scope.clusters names {cluster}, which the policy does not know"
+        findings.append(Finding("overlay-cluster", message, file, "add it to breakglass.yaml, or remove it here"))
+    for kind in sorted(set(spec.scope.kinds) - set(limits.kinds)):
+        message = f"scope.kinds names {kind}, which the policy does not allow in overlays"
+        findings.append(Finding("overlay-kind", message, file, "remove it, or let the policy's owners allow it"))
+    if spec.duration.maximum > limits.duration.maximum:
+        findings.append(
+            Finding(
+                "overlay-duration", "duration.maximum is above the policy's maximum", file, "lower duration.maximum"
+            )
+        )
+    if spec.approvals.minimum < limits.approvals.minimum:
+        findings.append(
+            Finding(
+                "overlay-approvals", "approvals.minimum is below the policy's minimum", file, "raise approvals.minimum"
+            )
+        )
+    return findings

@@ -1,0 +1,115 @@
+"""`breakglass.yaml`: clusters, limits, approvers, and what an overlay may contain."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, model_validator
+
+from breakglass.model.document import Strict
+from breakglass.model.name import Approver, ClusterName, KindName, Login, RelativePath, RepositoryName
+from breakglass.model.time import Duration
+
+API_VERSION = "breakglass.dev/v1alpha1"
+POLICY_FILE = "breakglass.yaml"
+
+HttpUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$", max_length=300)
+]
+
+
+class ForgeSettings(Strict):
+    """Where the repository lives."""
+
+    repository: RepositoryName = Field(description="owner/name of this repository on the forge.")
+    api: HttpUrl = Field("https://api.github.com", description="Base address of GitHub's REST API.")
+    defaultBranch: str = Field(
+        "main", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="The branch that opens and closes."
+    )
+    ledgerBranch: str = Field(
+        "breakglass-ledger", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="The append-only branch of evidence."
+    )
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        host = urlsplit(self.api).hostname
+        if not self.api.startswith("https://") and host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("api must be https")
+        return self
+
+
+class Bot(Strict):
+    """The identity that opens and merges closing pull requests: a GitHub App of its own."""
+
+    login: Login = Field(description="Login of the App, for example acme-breakglass[bot].")
+
+
+class ClusterSettings(Strict):
+    """One cluster and how its API server is found; no credential stands here."""
+
+    baseline: RelativePath = Field(description="The kustomize root that the cluster normally runs.")
+    server: HttpUrl | None = Field(None, description="Address of the API server.")
+    certificateAuthority: str | None = Field(
+        None, max_length=20_000, description="PEM certificates that the API server's certificate chains to."
+    )
+    audience: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._:/-]{1,200}$",
+        description="Audience of the OIDC tokens for this cluster, one a cluster.",
+    )
+    purpose: Literal["production", "drill"] = Field(
+        "production", description="Drills run in clusters with the purpose drill."
+    )
+
+
+class DurationLimits(Strict):
+    """How long a window may be."""
+
+    default: Duration
+    maximum: Duration
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.default > self.maximum:
+            raise ValueError("the default duration is longer than the maximum")
+        return self
+
+
+class Approvals(Strict):
+    """How many distinct humans must approve, and which humans count."""
+
+    minimum: int = Field(ge=1, le=10, description="Distinct people; the author is never one of them.")
+    approvers: list[Approver] = Field(min_length=1, description="Users (@login) and teams (@organisation/team).")
+
+
+class PolicySpec(Strict):
+    """What the policy says."""
+
+    forge: ForgeSettings
+    bot: Bot
+    clusters: dict[ClusterName, ClusterSettings] = Field(min_length=1)
+    duration: DurationLimits
+    requestTimeToLive: Duration = Field(
+        description="A request that is merged later than this after it was made opens nothing."
+    )
+    approvals: Approvals
+    kinds: list[KindName] = Field(min_length=1, description="Kinds that an overlay may contain.")
+
+    @model_validator(mode="after")
+    def _closable(self) -> Self:
+        for name, cluster in self.clusters.items():
+            if cluster.server is not None and not cluster.server.startswith("https://"):
+                raise ValueError(f"clusters.{name}.server must be https")
+        if self.requestTimeToLive > timedelta(days=1):
+            raise ValueError("requestTimeToLive is at most 24h: an approval of yesterday is no approval of tonight")
+        return self
+
+
+class Policy(Strict):
+    """The file `breakglass.yaml`."""
+
+    apiVersion: Literal["breakglass.dev/v1alpha1"]
+    kind: Literal["Policy"]
+    spec: PolicySpec
