@@ -1,0 +1,1 @@
+"""Blast radius: who reaches whom, what is exposed, who may do what. Pure: objects in, findings out."""
