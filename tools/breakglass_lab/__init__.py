@@ -1,0 +1,1 @@
+"""Everything that stands in for the outside world in the demo and the tests."""
