@@ -41,6 +41,7 @@ docs: setup ## Write the schemas and the reference of the command, and check the
 
 lock: ## Renew the pins (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/product.txt
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group build --output-file requirements/build.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --extra lab --group test --group lint --group build --output-file requirements/development.txt
 
 clean: ## Remove what the other targets made (the cache of the control plane stays).
