@@ -1,0 +1,106 @@
+"""`breakglass check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from breakglass.cli.output import (
+    directory_option,
+    emit_findings,
+    emit_json,
+    finding_json,
+    kubeconfig_option,
+    output_option,
+    wiring,
+)
+
+if TYPE_CHECKING:
+    from breakglass.lifecycle.check import Checked
+
+_PURPOSES = {"opening": "an opening", "closing": "a closing", "other": "neither an opening nor a closing"}
+
+
+@click.command("check", epilog="Example: breakglass check --pull-request 482")
+@click.argument("revision", default="HEAD")
+@click.option(
+    "--pull-request", type=click.IntRange(min=1), metavar="NUMBER", help="Check this pull request, approvals included."
+)
+@click.option("--comment", is_flag=True, help="Write the result into the pull request's one comment.")
+@click.option("clusters", "--cluster", multiple=True, help="Ask this cluster for a server-side dry run.")
+@directory_option
+@kubeconfig_option
+@output_option
+def command(
+    revision: str,
+    pull_request: int | None,
+    comment: bool,
+    clusters: tuple[str, ...],
+    directory: Path,
+    kubeconfig: Path | None,
+    output: str,
+) -> int:
+    """Check what REVISION would do to main: policy, schema, scope, digest, render, contract, approvals.
+
+    Prints every finding, not the first; exit code 1 if one is an error. Nothing of the branch is run.
+    """
+    from breakglass.lifecycle.check import check, check_pull_request, dry_run
+    from breakglass.lifecycle.comment import MARKER, comment_of
+
+    wired = wiring(directory, kubeconfig)
+    repository, now = wired.repository, wired.clock.now()
+    repository.fetch()
+    if pull_request is None:
+        base = repository.resolve(f"refs/remotes/origin/{wired.branch}")
+        checked = check(repository, wired.renderer, base, repository.resolve(revision), now)
+    else:
+        pull, checked = check_pull_request(repository, wired.forge, wired.renderer, pull_request, wired.branch, now)
+        if comment:
+            wired.forge.comment(pull.number, MARKER, comment_of(checked))
+    for name in clusters:
+        if checked.activation is None or name in checked.activation.spec.clusters:
+            checked.findings += dry_run(wired.cluster(name), checked.changes, name)
+    if output == "json":
+        emit_json("Check", _json(checked))
+    else:
+        _show(checked)
+    return 0 if checked.passed else 1
+
+
+def _json(checked: Checked) -> dict[str, Any]:
+    verdict = checked.verdict
+    return {
+        "purpose": checked.purpose,
+        "passed": checked.passed,
+        "activation": checked.activation.id if checked.activation is not None else None,
+        "opens": list(checked.opens),
+        "closes": list(checked.closes),
+        "objects": [{"effect": change.effect, "object": str(change.key)} for change in checked.changes],
+        "approvals": None
+        if verdict is None
+        else {
+            "required": verdict.required,
+            "approvedBy": list(verdict.approved_by),
+            "candidates": list(verdict.candidates),
+        },
+        "findings": [finding_json(finding) for finding in checked.findings],
+    }
+
+
+def _show(checked: Checked) -> None:
+    click.echo(f"This is {_PURPOSES[checked.purpose]}.")
+    for line in checked.opens:
+        click.echo(f"  {line}")
+    for identity in checked.closes:
+        click.echo(f"  closes    {identity}")
+    for change in checked.changes:
+        click.echo(f"  {change.effect:<9} {change.key}")
+    if checked.verdict is not None:
+        by = ", ".join(checked.verdict.approved_by) or "nobody yet"
+        click.echo(f"  approved  by {len(checked.verdict.approved_by)} of {checked.verdict.required}: {by}")
+    emit_findings(checked.findings)
+    click.echo(
+        click.style("passed", fg="green", bold=True) if checked.passed else click.style("failed", fg="red", bold=True)
+    )

@@ -1,0 +1,186 @@
+"""Opening: from what somebody asks for to a pull request that reviewers can say yes to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from breakglass.lifecycle.check import Checked, judge_activation_at
+from breakglass.lifecycle.content import read_overlay, read_policy
+from breakglass.lifecycle.ledger import read_ledger
+from breakglass.lifecycle.render import refuse_on
+from breakglass.model.activation import Activation, Scalar, activation_file, new_activation, write_activation
+from breakglass.model.errors import NotFound
+from breakglass.model.evidence import required_approvals
+from breakglass.model.ledger import Drilled
+from breakglass.model.time import format_duration, format_instant
+from breakglass.ports import Forge, PullRequest, Renderer, Repository
+
+BRANCH_PREFIX = "breakglass/open/"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks for; None takes the overlay's default."""
+
+    overlay: str
+    clusters: tuple[str, ...]
+    parameters: Mapping[str, Scalar]
+    reason: str
+    incident: str
+    requested_by: str
+    duration: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that passed every check, ready to become a pull request.
+
+    Attributes:
+        base: tip of main that it was checked against.
+        approvers: who counts.
+        required: how many of them.
+        drill: receipt of the overlay's last drill; None where it was never drilled.
+    """
+
+    activation: Activation
+    checked: Checked
+    base: str
+    approvers: tuple[str, ...]
+    required: int
+    drill: Drilled | None
+
+    @property
+    def branch(self) -> str:
+        """Branch of the opening pull request."""
+        return BRANCH_PREFIX + self.activation.id
+
+
+def prepare(
+    repository: Repository,
+    renderer: Renderer,
+    request: Request,
+    *,
+    branch: str,
+    ledger_branch: str,
+    now: datetime,
+    random: str,
+) -> Prepared:
+    """Make the activation and check it, as the pull request's check will.
+
+    Args:
+        random: four hexadecimal digits for the id.
+
+    Raises:
+        Refused: with every finding.
+    """
+    base = repository.tip(branch)
+    if base is None:
+        raise NotFound(f"the remote has no branch {branch}", remedy="correct forge.defaultBranch in breakglass.yaml")
+    policy = read_policy(repository, base)
+    content = read_overlay(repository, base, request.overlay)
+    activation = new_activation(
+        content.overlay,
+        digest=content.digest,
+        clusters=list(request.clusters),
+        parameters=dict(request.parameters),
+        reason=request.reason,
+        incident=request.incident,
+        requested_by=request.requested_by,
+        requested_at=now,
+        duration=content.overlay.spec.duration.default if request.duration is None else request.duration,
+        random=random,
+    )
+    checked = Checked("opening", activation=activation)
+    judge_activation_at(repository, renderer, base, checked, activation_file(activation.id), now)
+    refuse_on([finding for finding in checked.findings if finding.severity == "error"])
+    return Prepared(
+        activation,
+        checked,
+        base,
+        tuple(content.overlay.spec.approvals.approvers),
+        required_approvals(content.overlay, policy),
+        last_drill(repository, ledger_branch, request.overlay),
+    )
+
+
+def submit(prepared: Prepared, repository: Repository, forge: Forge, author: str) -> PullRequest:
+    """Commit the activation on the tip of main, push its branch, open the pull request, ask the approvers.
+
+    Args:
+        author: login of the commit's author, whom the forge must know: a commit of nobody cannot be approved.
+
+    Raises:
+        Conflict: the branch exists.
+        Refused: the token lacks a right.
+        Unreachable: the forge does not answer; nothing is open.
+    """
+    activation = prepared.activation
+    changes = {activation_file(activation.id): write_activation(activation)}
+    message = f"{title(activation)}\n\n{activation.spec.reason}\n"
+    commit = repository.record(prepared.base, changes, message, author=forge.author_of(author))
+    repository.push(commit, prepared.branch, create=True)
+    pull = forge.open_pull_request(prepared.branch, title(activation), body(prepared))
+    forge.ask_reviewers(pull.number, prepared.approvers)
+    return pull
+
+
+def title(activation: Activation) -> str:
+    """Title of the opening pull request and subject of its commit."""
+    spec = activation.spec
+    return f"Open {spec.overlay} on {', '.join(spec.clusters)} for {format_duration(spec.duration)} ({spec.incident})"
+
+
+def body(prepared: Prepared) -> str:
+    """Body of the opening pull request: what a reviewer with two minutes needs, in Markdown."""
+    activation, spec = prepared.activation, prepared.activation.spec
+    opens = "\n".join(prepared.checked.opens) or "nothing new"
+    overlay = prepared.checked.overlay
+    rows = [
+        ("Why", literal(spec.reason)),
+        ("Incident", literal(spec.incident)),
+        ("Asked by", f"@{spec.requestedBy} at {format_instant(spec.requestedAt)}"),
+        ("Clusters", ", ".join(f"`{cluster}`" for cluster in spec.clusters)),
+        ("Closes", f"by itself {format_duration(spec.duration)} after the merge"),
+        ("Needs", f"{prepared.required} of {', '.join(f'`{name}`' for name in prepared.approvers)}"),
+        ("Drilled", drilled(prepared.drill, spec.requestedAt)),
+    ]
+    if spec.parameters:
+        rows.append(("Parameters", ", ".join(literal(f"{name}={value}") for name, value in spec.parameters.items())))
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    summary = overlay.overlay.spec.summary if overlay is not None else ""
+    return (
+        f"**{spec.overlay}**: {literal(summary)}\n\n```\n{opens}\n```\n\n|  |  |\n|---|---|\n{table}\n\n"
+        f"Close early: `breakglass close {activation.id}`\n"
+    )
+
+
+def literal(text: str) -> str:
+    """Text of a person as Markdown shows it unchanged: no link, mention, image, table cell or HTML comes of it."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    shown = " ".join(text.splitlines()).replace("|", "\\|")
+    return f"{fence} {shown} {fence}" if len(fence) > 1 else f"`{shown}`"
+
+
+def drilled(drill: Drilled | None, now: datetime) -> str:
+    """When an overlay was last drilled and how long that took, for people."""
+    if drill is None:
+        return "never"
+    days = (now - drill.startedAt).days
+    when = "today" if days <= 0 else "yesterday" if days == 1 else f"{days} days ago"
+    seconds = {phase.name: phase.seconds for phase in drill.phases}
+    if not drill.passed:
+        return f"{when}, and it failed"
+    return f"{when}, open in {seconds.get('open', 0):.1f} s, shut in {seconds.get('close', 0):.1f} s"
+
+
+def last_drill(repository: Repository, ledger_branch: str, overlay: str) -> Drilled | None:
+    """Receipt of an overlay's last drill; None where there is none."""
+    receipts = [
+        event
+        for event in read_ledger(repository, ledger_branch, f"drills/{overlay}").values()
+        if isinstance(event, Drilled)
+    ]
+    return max(receipts, key=lambda receipt: receipt.startedAt, default=None)
