@@ -1,0 +1,268 @@
+"""The demo: the whole life of an emergency access, on a real API server, real git and the real workflow files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from breakglass_lab.platform import USERS, Platform, running, wait_for
+
+CLUSTER, OTHER = "prod-eu", "prod-us"
+GROUP = "acme:incident"
+EXPIRE_CRON = "3-58/5 * * * *"
+
+
+@dataclass
+class Narrator:
+    """Prints each step with its time; remembers the figures for the summary."""
+
+    started: float = field(default_factory=time.monotonic)
+    figures: dict[str, str] = field(default_factory=dict)
+
+    def chapter(self, title: str) -> None:
+        """Begin a step."""
+        print(f"\n{time.monotonic() - self.started:6.1f} s  {_bold(title)}", flush=True)  # noqa: T201
+
+    def say(self, text: str) -> None:
+        """Tell something of the step."""
+        for line in text.rstrip().splitlines():
+            print(f"          {line}", flush=True)  # noqa: T201
+
+    @contextmanager
+    def measured(self, what: str) -> Iterator[None]:
+        """Time a part and remember the figure."""
+        begin = time.monotonic()
+        yield
+        self.figures[what] = f"{time.monotonic() - begin:.1f} s"
+
+
+def play(platform: Platform, tell: Narrator) -> None:
+    """Play the life from the first request to the story that git tells afterwards."""
+    _drill(platform, tell)
+    before = _allowed(platform, tell, "before")
+    first = _open(platform, tell, "db-from-bastion", "--for", "40s", "--because", "checkout down, need psql")
+    _approve_and_merge(platform, tell, first, ("ines", "dana"))
+    second = _killed_applier(platform, tell)
+    _allowed(platform, tell, "during")
+    tell.say(platform.breakglass("robin", "status", code=None).stdout)
+    _close_early(platform, tell, second)
+    _expiry(platform, tell, first)
+    after = _allowed(platform, tell, "after")
+    if after != before:
+        raise RuntimeError(f"the cluster does not allow the same as before: {after} is not {before}")
+    _history(platform, tell, first)
+    _nothing_failed(platform)
+
+
+def _nothing_failed(platform: Platform) -> None:
+    """Every job must have succeeded, but for the one that was killed on purpose."""
+    jobs = platform.runner.runs if platform.runner is not None else ()
+    failed = [job for job in jobs if job.conclusion != "success" and not job.killed]
+    if failed:
+        logs = "\n".join(
+            f"{job.name}: {job.conclusion}\n{job.log.read_text(errors='replace')[-2000:]}" for job in failed
+        )
+        raise RuntimeError(f"workflow jobs failed:\n{logs}")
+
+
+def _drill(platform: Platform, tell: Narrator) -> None:
+    tell.chapter(
+        "A drill, on another day: the workflow drill.yml opens, probes and closes db-from-bastion in the cluster drill"
+    )
+    inputs = {"overlay": "db-from-bastion", "cluster": "drill"}
+    platform.call("pat", "POST", "/actions/workflows/drill.yml/dispatches", {"ref": "main", "inputs": inputs})
+    platform.settle()
+    receipt = _ledger(platform, "drills/db-from-bastion/")[-1]
+    for phase in receipt["phases"]:
+        tell.say(f"{phase['name']:<13} {phase['seconds']:.2f} s")
+    tell.say("passed" if receipt["passed"] else f"FAILED {receipt['findings']}")
+    if not receipt["passed"]:
+        raise RuntimeError("the drill failed")
+
+
+def _allowed(platform: Platform, tell: Narrator, when: str) -> dict[str, Any]:
+    """What the cluster allows, asked of its API server."""
+    tell.chapter(f"What {CLUSTER} allows {when}")
+    database = platform.names(CLUSTER, "networking.k8s.io/v1/networkpolicies", "data")
+    bastion = platform.names(CLUSTER, "networking.k8s.io/v1/networkpolicies", "ops")
+    may_exec = platform.may(CLUSTER, GROUP, "create", "pods/exec", "shop")
+    tell.say(f"NetworkPolicies in data  {', '.join(database)}")
+    tell.say(f"NetworkPolicies in ops   {', '.join(bastion)}")
+    tell.say(f"exec into shop           {GROUP}: {'yes' if may_exec else 'no'}")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER)) or 'none'}")
+    return {"data": database, "ops": bastion, "exec": may_exec}
+
+
+@dataclass(frozen=True)
+class _Opening:
+    id: str
+    number: int
+
+
+def _open(platform: Platform, tell: Narrator, overlay: str, *options: str) -> _Opening:
+    arguments = ["open", overlay, "--cluster", CLUSTER, "--incident", "INC-4211", *options]
+    shown = " ".join(f'"{word}"' if " " in word else word for word in arguments)
+    tell.chapter(f"@robin asks: breakglass {shown}")
+    with tell.measured(f"open {overlay}: command to pull request"):
+        result = platform.breakglass("robin", *arguments)
+    tell.say(result.stdout)
+    number = re.search(r"#(\d+)", result.stdout)
+    identity = re.search(r"breakglass close (\S+)", result.stdout)
+    if number is None or identity is None:
+        raise RuntimeError(f"no pull request in: {result.stdout}")
+    return _Opening(identity.group(1), int(number.group(1)))
+
+
+def _approve_and_merge(platform: Platform, tell: Narrator, opening: _Opening, approvers: tuple[str, ...]) -> None:
+    """Wait for the check, approve, merge, and see the cluster change."""
+    _agree(platform, tell, opening, approvers)
+    platform.merge(approvers[0], opening.number)
+    with tell.measured(f"merge → {CLUSTER} open (workflow and all)"):
+        wait_for(lambda: f"{opening.id} open" in platform.inventories(CLUSTER), 60, "open in the cluster")
+    tell.say(f"merged by @{approvers[0]}; the workflow apply.yml opened it in {CLUSTER}")
+    platform.settle()
+
+
+def _agree(platform: Platform, tell: Narrator, opening: _Opening, approvers: tuple[str, ...]) -> None:
+    platform.settle()
+    for login in approvers:
+        platform.approve(login, opening.number)
+    tell.say(f"check.yml passed; approved by {' and '.join(f'@{login}' for login in approvers)}")
+
+
+def _killed_applier(platform: Platform, tell: Narrator) -> _Opening:
+    """A second activation beside the first; the applier is killed in its middle, and the next run converges."""
+    opening = _open(platform, tell, "exec-into-shop", "--for", "30m", "--because", "look at a stuck worker")
+    _agree(platform, tell, opening, ("ines", "sofia"))
+    runner = platform.runner
+    if runner is None:
+        raise RuntimeError("the demo needs the runner")
+    seen = len(runner.runs)
+    platform.merge("ines", opening.number)
+
+    def running_apply() -> Any:
+        jobs = [
+            job for job in runner.runs[seen:] if job.matrix.get("cluster") == CLUSTER and job.status == "in_progress"
+        ]
+        return jobs and any(line.startswith(opening.id) for line in platform.inventories(CLUSTER)) and jobs[0]
+
+    job = wait_for(running_apply, 60, "an applier that writes")
+    job.kill()
+    platform.settle()
+    tell.chapter("The applier is killed (SIGKILL) as soon as its first write is in the cluster")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    platform.call("pat", "POST", "/actions/workflows/apply.yml/dispatches", {"ref": "main"})
+    platform.settle()
+    tell.say("apply.yml runs again and converges:")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    return opening
+
+
+def _close_early(platform: Platform, tell: Narrator, opening: _Opening) -> None:
+    tell.chapter(f"@robin is done early: breakglass close {opening.id}")
+    with tell.measured("early close: command → cluster closed, recorded"):
+        tell.say(platform.breakglass("robin", "close", opening.id).stdout)
+        platform.settle()
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER)) or 'none'}")
+
+
+def _expiry(platform: Platform, tell: Narrator, opening: _Opening) -> None:
+    """The first window ends by the clock: the agent closes; then the scheduled job records it."""
+    tell.chapter("The first window ends by itself")
+    policy = f"{opening.id}"
+    wait_for(
+        lambda: (
+            not any(policy in name for name in platform.names(CLUSTER, "networking.k8s.io/v1/networkpolicies", "data"))
+        ),
+        90,
+        "closed at the expiry",
+    )
+    tell.say("the agent in the cluster closed it at its expiry: no git, no GitHub, no CI")
+    platform.forge.fire_schedule(EXPIRE_CRON)
+    platform.settle()
+    tell.say(
+        "then GitHub's scheduler woke up: expire.yml opened and merged the closing pull request, apply.yml recorded it"
+    )
+
+
+def _history(platform: Platform, tell: Narrator, opening: _Opening) -> None:
+    platform.breakglass("robin", "status", code=0)
+    tell.chapter(f"A year later, from a clone alone: breakglass audit show {opening.id}")
+    tell.say(platform.breakglass("robin", "audit", "show", opening.id).stdout)
+    tell.chapter("main and the ledger")
+    tell.say(_git(platform, "log", "--first-parent", "--format=%h %cI %<(22,trunc)%an %s", "main"))
+    tell.say("")
+    tell.say(_git(platform, "log", "--format=%h %cI %<(22,trunc)%an %s", "breakglass-ledger"))
+
+
+def _git(platform: Platform, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=platform.forge.bare, capture_output=True, text=True, check=True, timeout=30
+    )
+    return done.stdout
+
+
+def _ledger(platform: Platform, prefix: str) -> list[Any]:
+    names = _git(platform, "ls-tree", "-r", "--name-only", "breakglass-ledger", prefix).splitlines()
+    return [json.loads(_git(platform, "show", f"breakglass-ledger:{name}")) for name in sorted(names)]
+
+
+def _keep(platform: Platform, tell: Narrator) -> None:
+    """Leave everything running until Ctrl-C, and say how to look at it."""
+    clone = platform.clone("robin")
+    tell.chapter("Everything keeps running until Ctrl-C. Explore it:")
+    tell.say(f"forge        {platform.forge.url}")
+    for name, plane in platform.clusters.items():
+        tell.say(f"{name:<12} kubectl --kubeconfig '{plane.kubeconfig}' get networkpolicies -A")
+    for user in USERS[:3]:
+        tell.say(f"as @{user.login:<8} export GITHUB_TOKEN={platform.forge.token(user.login)}")
+    tell.say(f"clone        cd '{clone}' && breakglass status")
+    threading.Event().wait()
+
+
+def _bold(text: str) -> str:
+    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
+
+
+def main() -> int:
+    """Run the demo; exit code 0 when the whole life was seen."""
+    parser = argparse.ArgumentParser(prog="breakglass demo", description=__doc__)
+    parser.add_argument("--keep", action="store_true", help="leave everything running")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    tell = Narrator()
+    directory = Path(tempfile.mkdtemp(prefix="breakglass-demo-"))
+    try:
+        tell.chapter("Starting clusters, forge, runner and agents")
+        with running(directory, tell.say) as platform:
+            begun = time.monotonic()
+            play(platform, tell)
+            tell.chapter("Figures")
+            for what, figure in tell.figures.items():
+                tell.say(f"{figure:>7}  {what}")
+            whole, start = time.monotonic() - begun, time.monotonic() - tell.started
+            tell.say(f"{whole:5.1f} s  the whole life; {start:.1f} s with the start")
+            if arguments.keep:
+                _keep(platform, tell)
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
