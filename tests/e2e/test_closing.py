@@ -1,0 +1,138 @@
+"""Closing works in every bad state of main: the closing pull request merges, and the cluster closes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from breakglass_lab.platform import Platform, running
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+OVERLAY = "overlays/emergency/db-from-bastion"
+ACTIVATIONS = "overlays/emergency/activations"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A work tree whose commits go straight to main, past every rule: what must not happen, and does."""
+
+    directory: Path
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Mallory", "-c", "user.email=mallory@acme.example"]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
+        done = subprocess.run(
+            ["git", *identity, *arguments],
+            cwd=self.directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def write(self, path: str, content: bytes) -> None:
+        file = self.directory / path
+        file.unlink(missing_ok=True)
+        file.write_bytes(content)
+
+    def link(self, path: str, target: str) -> None:
+        (self.directory / path).unlink(missing_ok=True)
+        (self.directory / path).symlink_to(target)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    directory = tmp_path_factory.mktemp("closings")
+    with running(directory, print, clusters=("prod-eu",), workflows=False, agents=False) as started:
+        yield started
+
+
+def every_activation(repository: Repository, content: Callable[[bytes], bytes]) -> None:
+    for file in (repository.directory / ACTIVATIONS).glob("*.yaml"):
+        repository.write(f"{ACTIVATIONS}/{file.name}", content(file.read_bytes()))
+
+
+BAD_STATES: dict[str, Callable[[Repository], Any]] = {
+    "the policy is not YAML": lambda r: r.write("breakglass.yaml", b"{"),
+    "the policy is gone": lambda r: (r.directory / "breakglass.yaml").unlink(),
+    "the policy is a symlink": lambda r: r.link("breakglass.yaml", "/etc/passwd"),
+    "the overlay changed": lambda r: r.write(f"{OVERLAY}/networkpolicies.yaml", b"kind: Nothing\n"),
+    "the overlay is gone": lambda r: shutil.rmtree(r.directory / OVERLAY),
+    "a symlink stands in the overlay": lambda r: r.link(f"{OVERLAY}/networkpolicies.yaml", "/etc/passwd"),
+    "a remote base stands in the baseline": lambda r: r.write(
+        "base/kustomization.yaml", b"resources: [https://example.com/x]\n"
+    ),
+    "the activation was edited": lambda r: every_activation(r, lambda content: content.replace(b"30m", b"90m")),
+    "the activation is not UTF-8": lambda r: every_activation(r, lambda content: b"\xff\xfe" + content),
+    "the activation has duplicate keys": lambda r: every_activation(r, lambda content: content + b"kind: Activation\n"),
+    "CODEOWNERS is gone": lambda r: (r.directory / "CODEOWNERS").unlink(),
+    "a file with a strange name stands among the activations": lambda r: r.write(f"{ACTIVATIONS}/$(id)\n.yaml", b"x"),
+}
+
+
+@pytest.fixture
+def repository(platform: Platform, tmp_path: Path) -> Iterator[Repository]:
+    """A work tree of main; afterwards main is good again, without activations."""
+    tree = Repository(tmp_path / "work tree")
+    tree.directory.mkdir()
+    tree.git("clone", "--quiet", str(platform.forge.bare), ".")
+    good = tree.git("rev-parse", "HEAD")
+    yield tree
+    tree.git("fetch", "--quiet", "origin", "main")
+    tree.git("checkout", "--quiet", "--force", "--detach", "origin/main")
+    tree.git("rm", "-r", "--quiet", ".")
+    tree.git("checkout", good, "--", ".")
+    tree.git("commit", "--quiet", "--allow-empty", "--message", "Repair")
+    platform.forge.seed(tree.directory)
+    refresh(platform)
+
+
+def refresh(platform: Platform) -> None:
+    for login in ("robin", platform.app.login, "pat"):
+        platform.refresh(login)
+
+
+@pytest.mark.parametrize("state", BAD_STATES)
+def test_closing_works_although(platform: Platform, repository: Repository, state: str) -> None:
+    identity = open_in_cluster(platform)
+    repository.git("pull", "--quiet", "--ff-only")
+    BAD_STATES[state](repository)
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "--message", state)
+    platform.forge.seed(repository.directory)
+    refresh(platform)
+
+    platform.breakglass("robin", "close", identity)
+    # Nobody applies here, so the machine cannot see the cluster closed yet: exit code 4.
+    platform.breakglass(platform.app.login, "expire", "--patience", "1s", code=4)
+    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
+    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", kubeconfig, code=None)
+    assert platform.inventories("prod-eu") == []
+    policies = platform.names("prod-eu", "networking.k8s.io/v1/networkpolicies", "data")
+    assert policies == ["default-deny", "postgres", "redis"]
+    repository.git("fetch", "--quiet", "origin", "main")
+    assert identity not in repository.git("ls-tree", "--name-only", "origin/main", f"{ACTIVATIONS}/")
+
+
+def open_in_cluster(platform: Platform) -> str:
+    answer = platform.breakglass(
+        "robin", "open", "db-from-bastion", "--cluster", "prod-eu", "--because", "x", "--incident", "I", "-o", "json"
+    )
+    opening = json.loads(answer.stdout)
+    number, identity = opening["pullRequest"]["number"], str(opening["activation"]["metadata"]["name"])
+    platform.approve("ines", number)
+    platform.approve("dana", number)
+    platform.merge("ines", number)
+    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", str(platform.clusters["prod-eu"].kubeconfig))
+    assert platform.inventories("prod-eu") == [f"{identity} open"]
+    return identity

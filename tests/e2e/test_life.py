@@ -1,0 +1,127 @@
+"""The whole life of one emergency access, driven by the workflow files on a real API server, real git, real expiry."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from typing import Any
+
+import pytest
+
+from breakglass_lab.platform import Platform, wait_for
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+EXPIRE_CRON = "3-58/5 * * * *"
+DATA = "networking.k8s.io/v1/networkpolicies"
+
+
+def open_emergency(platform: Platform, overlay: str, duration: str, cluster: str = "prod-eu") -> tuple[str, int]:
+    answer = platform.breakglass(
+        "robin", "open", overlay, "--cluster", cluster, "--for", duration, "--because", "checkout down",
+        "--incident", "INC-4211", "--output", "json",
+    )  # fmt: skip
+    opening = json.loads(answer.stdout)
+    return opening["activation"]["metadata"]["name"], opening["pullRequest"]["number"]
+
+
+def conclusions(platform: Platform, since: int) -> set[tuple[str, str | None]]:
+    assert platform.runner is not None
+    return {(job.workflow.rpartition("/")[2], job.conclusion) for job in platform.runner.runs[since:]}
+
+
+def ledger(platform: Platform, path: str) -> Any:
+    command = ["git", "show", f"breakglass-ledger:{path}"]
+    shown = subprocess.run(command, cwd=platform.forge.bare, capture_output=True, text=True, check=True)
+    return json.loads(shown.stdout)
+
+
+def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platform) -> None:
+    assert platform.runner is not None
+    begin = len(platform.runner.runs)
+    before = platform.names("prod-eu", DATA, "data"), platform.names("prod-eu", DATA, "ops")
+
+    identity, number = open_emergency(platform, "db-from-bastion", "25s")
+    platform.settle()
+    assert ("check.yml", "success") in conclusions(platform, begin)
+    comments = platform.call("robin", "GET", f"/issues/{number}/comments")
+    assert any("ops/bastion → data/postgres TCP 5432" in comment["body"] for comment in comments)
+    assert platform.names("prod-eu", DATA, "data") == before[0], "nothing opens before the merge"
+
+    platform.approve("ines", number)
+    platform.approve("dana", number)
+    platform.merge("ines", number)
+    wait_for(lambda: f"{identity} open" in platform.inventories("prod-eu"), 60, "open")
+    assert f"postgres-from-bastion-{identity}" in platform.names("prod-eu", DATA, "data")
+    assert platform.inventories("prod-us") == [], "only the cluster asked for opens"
+
+    wait_for(
+        lambda: (platform.names("prod-eu", DATA, "data"), platform.names("prod-eu", DATA, "ops")) == before, 60, "shut"
+    )
+    platform.settle()
+    opened = ledger(platform, f"activations/{identity}/prod-eu/opened.json")
+    assert opened["approvedBy"] == ["dana", "ines"]
+
+    platform.forge.fire_schedule(EXPIRE_CRON)
+    platform.settle()
+    closed = ledger(platform, f"activations/{identity}/prod-eu/closed.json")
+    assert closed["cause"] == "expired"
+    assert closed["closedBy"] == "agent", "the cluster's own key closed it before any workflow ran"
+    assert 0 <= closed["lateSeconds"] <= 5
+    assert closed["baseline"] == "proven"
+    assert platform.inventories("prod-eu") == []
+    subject = subprocess.run(
+        ["git", "log", "-1", "--format=%an %s", "main"],
+        cwd=platform.forge.bare,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert re.fullmatch(rf"acme-breakglass\[bot\] Close {identity}.*\n", subject), "a closing merged by the App"
+    assert {conclusion for _, conclusion in conclusions(platform, begin)} == {"success"}
+
+    story = platform.breakglass("robin", "audit", "show", identity, "--output", "json", code=None)
+    platform.breakglass("robin", "status")
+    told = json.loads(platform.breakglass("robin", "audit", "show", identity, "--output", "json").stdout)
+    assert story.returncode in (0, 1)
+    assert told["evidence"]["reviews"][0]["state"] == "APPROVED"
+    assert told["approvedBy"] == ["dana", "ines"]
+
+
+def test_a_merge_without_the_second_approval_opens_nothing_and_says_so(platform: Platform) -> None:
+    identity, number = open_emergency(platform, "db-from-bastion", "30m")
+    platform.settle()
+    platform.approve("ines", number)
+    platform.merge("ines", number)  # GitHub lets one code owner suffice; the applier does not
+    platform.settle()
+    assert platform.inventories("prod-eu") == []
+    refused = ledger(platform, f"activations/{identity}/prod-eu/refused.json")
+    assert refused["findings"][0].startswith("approval-missing: 1 of 2 approvals (ines)")
+    platform.breakglass("robin", "close", identity)
+    platform.settle()
+    assert "no activation" not in platform.breakglass("robin", "audit", "show", identity).stdout
+    assert platform.breakglass("robin", "status").stdout == "nothing is open\n"
+
+
+def test_closing_one_of_two_leaves_the_other_untouched(platform: Platform) -> None:
+    first, one = open_emergency(platform, "exec-into-shop", "30m")
+    second, two = open_emergency(platform, "exec-into-shop", "30m")
+    platform.settle()
+    for number in (one, two):
+        platform.approve("ines", number)
+        platform.approve("sofia", number)
+        platform.merge("ines", number)
+    platform.settle()
+    assert platform.inventories("prod-eu") == sorted([f"{first} open", f"{second} open"])
+    platform.breakglass("robin", "close", first)
+    platform.settle()
+    assert platform.inventories("prod-eu") == [f"{second} open"]
+    accounts = platform.names("prod-eu", "v1/serviceaccounts", "shop")
+    assert f"incident-{second}" in accounts
+    assert f"incident-{first}" not in accounts
+    assert platform.may("prod-eu", "acme:incident", "create", "pods/exec", "shop")
+    platform.breakglass("robin", "close", second)
+    platform.settle()
+    assert not platform.may("prod-eu", "acme:incident", "create", "pods/exec", "shop")
+    assert platform.inventories("prod-eu") == []
