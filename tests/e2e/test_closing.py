@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from breakglass_lab.platform import Platform, running
+from breakglass_lab.platform import PROGRAMS, Platform, running
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -104,7 +104,10 @@ def refresh(platform: Platform) -> None:
 
 @pytest.mark.parametrize("state", BAD_STATES)
 def test_closing_works_although(platform: Platform, repository: Repository, state: str) -> None:
-    identity = open_in_cluster(platform)
+    identity = merged(platform)
+    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
+    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", kubeconfig)
+    assert platform.inventories("prod-eu") == [f"{identity} open"]
     repository.git("pull", "--quiet", "--ff-only")
     BAD_STATES[state](repository)
     repository.git("add", "--all")
@@ -112,10 +115,10 @@ def test_closing_works_although(platform: Platform, repository: Repository, stat
     platform.forge.seed(repository.directory)
     refresh(platform)
 
-    platform.breakglass("robin", "close", identity)
+    closing = json.loads(platform.breakglass("robin", "close", identity, "-o", "json").stdout)
+    platform.breakglass("robin", "check", "--pull-request", str(closing["pullRequest"]["number"]))
     # Nobody applies here, so the machine cannot see the cluster closed yet: exit code 4.
     platform.breakglass(platform.app.login, "expire", "--patience", "1s", code=4)
-    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
     platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", kubeconfig, code=None)
     assert platform.inventories("prod-eu") == []
     policies = platform.names("prod-eu", "networking.k8s.io/v1/networkpolicies", "data")
@@ -124,15 +127,40 @@ def test_closing_works_although(platform: Platform, repository: Repository, stat
     assert identity not in repository.git("ls-tree", "--name-only", "origin/main", f"{ACTIVATIONS}/")
 
 
-def open_in_cluster(platform: Platform) -> str:
+def merged(platform: Platform, *options: str) -> str:
     answer = platform.breakglass(
-        "robin", "open", "db-from-bastion", "--cluster", "prod-eu", "--because", "x", "--incident", "I", "-o", "json"
+        "robin",
+        "open",
+        "db-from-bastion",
+        "--cluster",
+        "prod-eu",
+        "--because",
+        "x",
+        "--incident",
+        "I",
+        "-o",
+        "json",
+        *options,
     )
     opening = json.loads(answer.stdout)
     number, identity = opening["pullRequest"]["number"], str(opening["activation"]["metadata"]["name"])
     platform.approve("ines", number)
     platform.approve("dana", number)
     platform.merge("ines", number)
-    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", str(platform.clusters["prod-eu"].kubeconfig))
-    assert platform.inventories("prod-eu") == [f"{identity} open"]
     return identity
+
+
+def test_expire_run_twice_at_once_merges_one_closing(platform: Platform, repository: Repository) -> None:
+    identity = merged(platform, "--for", "1s")
+    command = [str(PROGRAMS / "breakglass"), "expire", "--patience", "1s"]
+    environment = platform.environment(platform.app.login)
+    clones = [platform.clone(platform.app.login), platform.clone("pat")]
+    both = [
+        subprocess.Popen(command, cwd=clone, env=environment, stderr=subprocess.PIPE, text=True) for clone in clones
+    ]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [4, 4], told  # nobody applies here: not seen closed
+    repository.git("fetch", "--quiet", "origin", "main")
+    subjects = repository.git("log", "--first-parent", "--format=%s", "HEAD..origin/main").splitlines()
+    assert [subject for subject in subjects if subject.startswith(f"Close {identity}")] == [f"Close {identity}"]
+    assert platform.call("pat", "GET", "/pulls?state=open") == [], "no closing is left behind"

@@ -49,7 +49,8 @@ def command(
     from breakglass.lifecycle.check import check, check_pull_request, dry_run
     from breakglass.lifecycle.comment import MARKER, comment_of
 
-    wired = wiring(directory, kubeconfig)
+    # The check of a closing must pass on a broken main; openings are judged by the policies of their own commits.
+    wired = wiring(directory, kubeconfig, closing=True)
     repository, now = wired.repository, wired.clock.now()
     repository.fetch()
     if pull_request is None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import io
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from breakglass.model.errors import InvalidFile
@@ -73,17 +73,17 @@ def load(content: bytes, file: str) -> tuple[Any, Lines]:
         raise InvalidFile("the file is not UTF-8", where=f"{file}:{line}", remedy="save it as UTF-8") from None
     try:
         _refuse_anchors_and_tags(text, file)
-        yaml = YAML(typ="safe", pure=True)
-        data = yaml.load(text)
-        node = YAML(typ="safe", pure=True).compose(io.StringIO(text))
+        reader = YAML(typ="safe", pure=True)
+        node = reader.compose(io.StringIO(text))
+        data = None if node is None else reader.constructor.construct_document(node)
     except DuplicateKeyError as error:
         raise InvalidFile(
             str(error.problem).split(" with value")[0], where=_place(file, error), remedy="keep one of the two"
         ) from None
-    except MarkedYAMLError as error:
+    except (MarkedYAMLError, yaml.MarkedYAMLError) as error:
         problem = error.problem or "this is not YAML"
         raise InvalidFile(f"not YAML: {problem}", where=_place(file, error), remedy="correct the YAML") from None
-    except (YAMLError, ValueError, RecursionError) as error:
+    except (YAMLError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidFile(f"not YAML: {error}", where=file, remedy="correct the YAML") from None
     lines: Lines = {}
     if node is not None:
@@ -105,20 +105,21 @@ def invalid(error: ValidationError, file: str, lines: Lines) -> InvalidFile:
     return InvalidFile(complaints[0][1] + rest, where=first, remedy="correct the file; its schema is in docs/schemas/")
 
 
-def _place(file: str, error: MarkedYAMLError) -> str:
+def _place(file: str, error: MarkedYAMLError | yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     return f"{file}:{mark.line + 1}" if mark is not None else file
 
 
 def _refuse_anchors_and_tags(text: str, file: str) -> None:
+    """Scan the events, in C: nothing is built before anything that could grow is refused."""
     documents = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
+    for event in yaml.parse(text, yaml.CSafeLoader):
         where = f"{file}:{event.start_mark.line + 1}" if event.start_mark is not None else file
-        if isinstance(event, AliasEvent) or (isinstance(event, NodeEvent) and event.anchor):
+        if getattr(event, "anchor", None):
             raise InvalidFile("anchors and aliases are not allowed", where=where, remedy="write the value out")
         if getattr(event, "tag", None):
             raise InvalidFile("tags are not allowed", where=where, remedy="remove the tag")
-        documents += type(event).__name__ == "DocumentStartEvent"
+        documents += isinstance(event, yaml.DocumentStartEvent)
         if documents > 1:
             raise InvalidFile("the file holds several documents", where=where, remedy="keep one document")
 
