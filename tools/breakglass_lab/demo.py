@@ -20,7 +20,7 @@ from typing import Any
 
 from breakglass_lab.platform import USERS, Platform, running, wait_for
 
-CLUSTER, OTHER = "prod-eu", "prod-us"
+CLUSTER = "prod-eu"
 GROUP = "acme:incident"
 EXPIRE_CRON = "3-58/5 * * * *"
 
@@ -51,9 +51,9 @@ class Narrator:
 
 def play(platform: Platform, tell: Narrator) -> None:
     """Play the life from the first request to the story that git tells afterwards."""
-    _drill(platform, tell)
+    window = _drill(platform, tell) if "drill" in platform.clusters else "25s"
     before = _allowed(platform, tell, "before")
-    first = _open(platform, tell, "db-from-bastion", "--for", "40s", "--because", "checkout down, need psql")
+    first = _open(platform, tell, "db-from-bastion", "--for", window, "--because", "checkout down, need psql")
     _approve_and_merge(platform, tell, first, ("ines", "dana"))
     second = _killed_applier(platform, tell)
     _allowed(platform, tell, "during")
@@ -78,19 +78,23 @@ def _nothing_failed(platform: Platform) -> None:
         raise RuntimeError(f"workflow jobs failed:\n{logs}")
 
 
-def _drill(platform: Platform, tell: Narrator) -> None:
+def _drill(platform: Platform, tell: Narrator) -> str:
+    """Drill, and return a window for the emergency that is long enough for what follows on a machine of this speed."""
     tell.chapter(
         "A drill, on another day: the workflow drill.yml opens, probes and closes db-from-bastion in the cluster drill"
     )
     inputs = {"overlay": "db-from-bastion", "cluster": "drill"}
+    begin = time.monotonic()
     platform.call("pat", "POST", "/actions/workflows/drill.yml/dispatches", {"ref": "main", "inputs": inputs})
     platform.settle()
+    window = f"{12 + 4 * (time.monotonic() - begin):.0f}s"
     receipt = _ledger(platform, "drills/db-from-bastion/")[-1]
     for phase in receipt["phases"]:
         tell.say(f"{phase['name']:<13} {phase['seconds']:.2f} s")
     tell.say("passed" if receipt["passed"] else f"FAILED {receipt['findings']}")
     if not receipt["passed"]:
         raise RuntimeError("the drill failed")
+    return window
 
 
 def _allowed(platform: Platform, tell: Narrator, when: str) -> dict[str, Any]:
@@ -241,13 +245,14 @@ def main() -> int:
     """Run the demo; exit code 0 when the whole life was seen."""
     parser = argparse.ArgumentParser(prog="breakglass demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running")
+    parser.add_argument("--kubeconfig", type=Path, help="play on this cluster instead of building control planes")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tell = Narrator()
     directory = Path(tempfile.mkdtemp(prefix="breakglass-demo-"))
     try:
         tell.chapter("Starting clusters, forge, runner and agents")
-        with running(directory, tell.say) as platform:
+        with running(directory, tell.say, kubeconfig=arguments.kubeconfig) as platform:
             begun = time.monotonic()
             play(platform, tell)
             tell.chapter("Figures")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from breakglass_lab.controlplane import Assets, ControlPlane, assets, gateway_api_crds, install
+from breakglass_lab.controlplane import ControlPlane, ExistingCluster, assets, gateway_api_crds, install
 from breakglass_lab.controlplane.processes import Group
 from breakglass_lab.forge import App, Forge, Organisation, Team, User, platform_rulesets
 from breakglass_lab.issuer import Issuer, authentication_configuration
@@ -79,7 +80,7 @@ class Platform:
     forge: Forge
     app: App
     runner: Runner | None
-    clusters: Mapping[str, ControlPlane]
+    clusters: Mapping[str, ControlPlane | ExistingCluster]
     agents: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _clones: dict[str, Path] = field(default_factory=dict)
 
@@ -235,6 +236,7 @@ def running(
     clusters: tuple[str, ...] = ("prod-eu", "prod-us", "drill"),
     workflows: bool = True,
     agents: bool = True,
+    kubeconfig: Path | None = None,
 ) -> Iterator[Platform]:
     """Start the example platform; on leaving, everything ends.
 
@@ -244,18 +246,24 @@ def running(
         clusters: which of the policy's clusters to run.
         workflows: whether events start the workflow files.
         agents: whether each cluster has its agent.
+        kubeconfig: an existing cluster to be the only one, named prod-eu, instead of control planes of the lab. What
+            the example platform brings is installed and deleted again; its jobs get this kubeconfig instead of OIDC.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        built = assets(report) if clusters else None
         app = App()
         forge = stack.enter_context(
             Forge.start(directory / "forge", _organisation(app, ("check",) if workflows else ()))
         )
         issuer = stack.enter_context(Issuer.start(directory / "issuer"))
-        planes = _control_planes(stack, directory, clusters, built, forge, issuer, report)
-        _seed(directory, forge, planes)
-        runner = stack.enter_context(_runner(directory, forge, issuer, app)) if workflows else None
+        planes: dict[str, ControlPlane | ExistingCluster] = {}
+        if kubeconfig is None:
+            planes.update(_control_planes(stack, directory, clusters, forge, issuer, report))
+        else:
+            planes["prod-eu"] = _existing(stack, kubeconfig, report)
+        _seed(directory, forge, planes, complete=kubeconfig is None)
+        machine = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig.resolve())}
+        runner = stack.enter_context(_runner(directory, forge, issuer, app, machine)) if workflows else None
         platform = Platform(directory, forge, app, runner, planes)
         if agents:
             group = Group()
@@ -318,14 +326,15 @@ def _control_planes(
     stack: ExitStack,
     directory: Path,
     names: tuple[str, ...],
-    built: Assets | None,
     forge: Forge,
     issuer: Issuer,
     report: Callable[[str], None],
 ) -> dict[str, ControlPlane]:
     """Start the clusters side by side, each with the baseline as the team's own tool applied it."""
-    baseline = _baseline() if names else []
-    crds = gateway_api_crds() if names else []
+    if not names:
+        return {}
+    built = assets(report)
+    manifests = [*gateway_api_crds(), *_baseline()]
     repository = ask(forge, "pat", "GET", "")
 
     def start(name: str) -> ControlPlane:
@@ -340,12 +349,21 @@ def _control_planes(
             directory / name, name=name, authentication_configuration=authentication, assets=built
         )
         stack.callback(plane.stop)
-        install(plane, [*crds, *baseline])
+        install(plane, manifests)
         report(f"cluster {name} is ready at {plane.server}")
         return plane
 
-    with ThreadPoolExecutor(max(1, len(names))) as threads:
+    with ThreadPoolExecutor(len(names)) as threads:
         return dict(zip(names, threads.map(start, names), strict=True))
+
+
+def _existing(stack: ExitStack, kubeconfig: Path, report: Callable[[str], None]) -> ExistingCluster:
+    """The user's own cluster, with the baseline until the lab ends."""
+    cluster = ExistingCluster(kubeconfig, "prod-eu")
+    stack.callback(cluster.stop)
+    cluster.install([*gateway_api_crds(), *_baseline()])
+    report(f"cluster prod-eu is {cluster.server}, with the example platform installed for now")
+    return cluster
 
 
 def _baseline() -> list[dict[str, Any]]:
@@ -355,8 +373,14 @@ def _baseline() -> list[dict[str, Any]]:
     return [manifest for manifest in yaml.load_all(done.stdout, yaml.CSafeLoader) if manifest]
 
 
-def _seed(directory: Path, forge: Forge, planes: Mapping[str, ControlPlane]) -> None:
-    """Make the platform's repository: this clone's own files, with the addresses of what runs here."""
+def _seed(
+    directory: Path, forge: Forge, planes: Mapping[str, ControlPlane | ExistingCluster], *, complete: bool
+) -> None:
+    """Make the platform's repository: this clone's own files, with the addresses of what runs here.
+
+    Args:
+        complete: every cluster of the policy runs; otherwise apply.yml is narrowed to those that do.
+    """
     tree = directory / "seed"
     for part in PARTS:
         source, target = ROOT / part, tree / part
@@ -366,6 +390,10 @@ def _seed(directory: Path, forge: Forge, planes: Mapping[str, ControlPlane]) -> 
         else:
             shutil.copy2(source, target)
     _address(tree / "breakglass.yaml", forge, planes)
+    if not complete:
+        apply = tree / ".github" / "workflows" / "apply.yml"
+        text = apply.read_text(encoding="utf-8")
+        apply.write_text(re.sub(r"cluster: \[.*\]", f"cluster: [{', '.join(planes)}]", text), encoding="utf-8")
     identity = ["-c", "user.name=Pat Platform", "-c", "user.email=pat@acme.example"]
     for arguments in (
         ["init", "--quiet", "--initial-branch=main"],
@@ -377,7 +405,7 @@ def _seed(directory: Path, forge: Forge, planes: Mapping[str, ControlPlane]) -> 
     forge.seed(tree)
 
 
-def _address(policy: Path, forge: Forge, planes: Mapping[str, ControlPlane]) -> None:
+def _address(policy: Path, forge: Forge, planes: Mapping[str, ControlPlane | ExistingCluster]) -> None:
     text = YAML()
     text.width = 4096
     text.preserve_quotes = True
@@ -389,7 +417,7 @@ def _address(policy: Path, forge: Forge, planes: Mapping[str, ControlPlane]) -> 
     text.dump(data, policy)
 
 
-def _runner(directory: Path, forge: Forge, issuer: Issuer, app: App) -> Runner:
+def _runner(directory: Path, forge: Forge, issuer: Issuer, app: App, environment: Mapping[str, str]) -> Runner:
     return Runner.start(
         forge,
         directory / "runs",
@@ -397,4 +425,5 @@ def _runner(directory: Path, forge: Forge, issuer: Issuer, app: App) -> Runner:
         variables={None: {"BREAKGLASS_APP_ID": str(app.id)}},
         issuer=issuer,
         path=PROGRAMS,
+        environment=environment,
     )

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 from breakglass_lab.controlplane.client import Client, StatusError
-from breakglass_lab.controlplane.control_plane import ControlPlane
 
 _FIELD_MANAGER = "platform"
 _THREADS = 6
@@ -25,7 +24,14 @@ class InstallError(Exception):
     """A manifest was refused or is of a kind the API server does not know."""
 
 
-def install(control_plane: ControlPlane, manifests: Iterable[Manifest]) -> None:
+class Reachable(Protocol):
+    """What has an API server."""
+
+    def client(self) -> Client:
+        """A client with an administrator's rights."""
+
+
+def install(cluster: Reachable, manifests: Iterable[Manifest]) -> None:
     """Server-side-apply `manifests` as field manager `platform`; again is no error.
 
     Namespaces and CRDs come first, each CRD until it is Established, workloads last; within a step the order is free
@@ -36,8 +42,8 @@ def install(control_plane: ControlPlane, manifests: Iterable[Manifest]) -> None:
         kind = manifest["kind"]
         steps[0 if kind in _FIRST else 2 if kind in _LAST else 1].append(manifest)
     crds = [manifest for manifest in steps[0] if manifest["kind"] == "CustomResourceDefinition"]
-    with control_plane.client() as client, ThreadPoolExecutor(_THREADS) as threads:
-        resources = _discover(client) | _defined(crds)
+    with cluster.client() as client, ThreadPoolExecutor(_THREADS) as threads:
+        resources = discover(client) | _defined(crds)
         for step in steps:
             _each(threads, lambda manifest: _apply(client, resources, manifest), step)
             if step is steps[0]:
@@ -49,7 +55,7 @@ def _each(threads: ThreadPoolExecutor, action: Callable[[Manifest], None], manif
         pass
 
 
-def _discover(client: Client) -> Resources:
+def discover(client: Client) -> Resources:
     """What the API server serves (https://kubernetes.io/docs/concepts/overview/kubernetes-api/#aggregated-discovery)."""
     return {
         (f"{group['metadata'].get('name', '')}/{version['version']}".lstrip("/"), resource["responseKind"]["kind"]): (
@@ -75,7 +81,7 @@ def _defined(crds: Sequence[Manifest]) -> Resources:
 
 
 def _apply(client: Client, resources: Resources, manifest: Manifest) -> None:
-    path = _path(resources, manifest)
+    path = object_path(resources, manifest)
     try:
         client.call(
             "PATCH",
@@ -88,7 +94,8 @@ def _apply(client: Client, resources: Resources, manifest: Manifest) -> None:
         raise InstallError(f"{path}: {error}") from error
 
 
-def _path(resources: Resources, manifest: Manifest) -> str:
+def object_path(resources: Resources, manifest: Manifest) -> str:
+    """The path of an object below the API server's address. Raises InstallError for a kind that is not served."""
     version, kind, metadata = manifest["apiVersion"], manifest["kind"], manifest["metadata"]
     if (version, kind) not in resources:
         raise InstallError(f"{kind} {metadata['name']}: the API server knows no {version} {kind}; install its CRD too")

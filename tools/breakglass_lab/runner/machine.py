@@ -30,6 +30,7 @@ class Machine:
         secrets: Mapping[str | None, Mapping[str, str]],
         variables: Mapping[str | None, Mapping[str, str]],
         path: Path,
+        environment: Mapping[str, str],
         work: Path,
         guard: processes.Guard,
     ) -> None:
@@ -38,6 +39,7 @@ class Machine:
         self._secrets = secrets
         self._variables = variables
         self._path = path
+        self._environment = environment
         self._work = work
         self._guard = guard
 
@@ -93,7 +95,11 @@ class Machine:
 
     def _layout(self, job: JobRun, request: TokenRequest | None) -> act.Layout:
         run, settings = job.run, (None, job.job.environment)
-        environment = {**contexts.variables(job, self._forge.url), processes.VARIABLE: job.tracking_id}
+        environment = {
+            **self._environment,
+            **contexts.variables(job, self._forge.url),
+            processes.VARIABLE: job.tracking_id,
+        }
         if request is not None:
             environment["ACTIONS_ID_TOKEN_REQUEST_URL"] = request.url
             environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = request.token

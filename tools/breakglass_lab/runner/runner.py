@@ -36,7 +36,15 @@ class Runner:
     """Listens to a forge and runs its workflows; a context manager that ends everything it started."""
 
     def __init__(
-        self, forge: Forge, directory: Path, *, secrets: Settings, variables: Settings, issuer: Issuer, path: Path
+        self,
+        forge: Forge,
+        directory: Path,
+        *,
+        secrets: Settings,
+        variables: Settings,
+        issuer: Issuer,
+        path: Path,
+        environment: Mapping[str, str],
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._forge = forge
@@ -44,7 +52,7 @@ class Runner:
         self._variables = variables
         self._work = Path(tempfile.mkdtemp(prefix="breakglass-runner-", dir=_directory_without_spaces()))
         self._guard = processes.Guard(self._work)
-        self._machine = Machine(forge, issuer, secrets, variables, path, self._work, self._guard)
+        self._machine = Machine(forge, issuer, secrets, variables, path, environment, self._work, self._guard)
         # The lock is never held while the forge is asked: it has one of its own.
         self._condition = Condition()
         self._groups: Groups[WorkflowRun | JobRun] = Groups()
@@ -58,7 +66,15 @@ class Runner:
 
     @classmethod
     def start(
-        cls, forge: Forge, directory: Path, *, secrets: Settings, variables: Settings, issuer: Issuer, path: Path
+        cls,
+        forge: Forge,
+        directory: Path,
+        *,
+        secrets: Settings,
+        variables: Settings,
+        issuer: Issuer,
+        path: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> Self:
         """Begin to listen.
 
@@ -69,8 +85,17 @@ class Runner:
             variables: what `vars` holds, by environment.
             issuer: who signs the ID tokens of jobs.
             path: directory of the programs under test, `act` among them; first on a job's PATH.
+            environment: variables that the machines themselves bring into every job, as a self-hosted runner's do.
         """
-        return cls(forge, directory, secrets=secrets, variables=variables, issuer=issuer, path=path)
+        return cls(
+            forge,
+            directory,
+            secrets=secrets,
+            variables=variables,
+            issuer=issuer,
+            path=path,
+            environment=environment or {},
+        )
 
     def __enter__(self) -> Self:
         return self

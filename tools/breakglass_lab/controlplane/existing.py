@@ -1,0 +1,124 @@
+"""A cluster that is there already, by its kubeconfig: used in place of a control plane, and left as it was."""
+
+import base64
+import ssl
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from breakglass_lab.controlplane import configuration
+from breakglass_lab.controlplane.client import Client, StatusError
+from breakglass_lab.controlplane.install import Manifest, discover, install, object_path
+
+
+class ExistingClusterError(Exception):
+    """The kubeconfig does not fit, or the cluster already holds what the example platform would bring."""
+
+
+class ExistingCluster:
+    """A cluster behind the current context of a kubeconfig; has what the lab asks of a `ControlPlane`."""
+
+    def __init__(self, kubeconfig: Path, name: str) -> None:
+        """Read the kubeconfig; `name` names the cluster in what the lab writes.
+
+        Raises ExistingClusterError when it has no server, certificate authority or usable credential: a token or a
+        client certificate (programs that give credentials are not run).
+        """
+        try:
+            data = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
+            context = _named(data, "contexts", data["current-context"])["context"]
+            cluster = _named(data, "clusters", context["cluster"])["cluster"]
+            self._user = _named(data, "users", context["user"])["user"]
+            self.name, self.kubeconfig, self.server = name, kubeconfig, str(cluster["server"])
+            self._base = kubeconfig.parent
+            self.certificate_authority = self._pem(cluster, "certificate-authority")
+        except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+            raise ExistingClusterError(f"{kubeconfig} cannot be used: {error!r}") from error
+        if "token" not in self._user and not any(key.startswith("client-certificate") for key in self._user):
+            raise ExistingClusterError(f"{kubeconfig}: the user has neither a token nor a client certificate")
+        self._installed: list[Manifest] = []
+
+    def _pem(self, holder: Mapping[str, Any], key: str) -> str:
+        if f"{key}-data" in holder:
+            return base64.b64decode(str(holder[f"{key}-data"])).decode()
+        return (self._base / str(holder[key])).read_text(encoding="utf-8")
+
+    def client(self, token: str | None = None) -> Client:
+        """A client: the kubeconfig's user, or that of a bearer token."""
+        context = ssl.create_default_context(cadata=self.certificate_authority)
+        if token is None and "token" not in self._user:
+            with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
+                file.write(self._pem(self._user, "client-certificate") + "\n" + self._pem(self._user, "client-key"))
+                file.flush()
+                context.load_cert_chain(file.name)
+        return Client(self.server, context, token or self._user.get("token"))
+
+    def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
+        """A fresh token of a ServiceAccount (TokenRequest), valid for `seconds`."""
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        with self.client() as client:
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+            return str(client.call("POST", path, request)["status"]["token"])
+
+    def kubeconfig_for(self, token: str, path: Path) -> Path:
+        """Write a kubeconfig with a bearer token to `path`, readable by its owner only, and return `path`."""
+        text = configuration.kubeconfig(self.name, self.server, self.certificate_authority, {"token": token})
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def install(self, manifests: Iterable[Manifest]) -> None:
+        """Install what the cluster does not hold yet.
+
+        CustomResourceDefinitions that are there are used as they are. Raises ExistingClusterError when anything else
+        of it is there: the lab never touches what is not its own.
+        """
+        wanted = list(manifests)
+        with self.client() as client:
+            resources = discover(client)
+            known = [item for item in wanted if (item["apiVersion"], item["kind"]) in resources]
+            # What stands in a namespace is as new as the namespace.
+            outermost = [item for item in known if not item["metadata"].get("namespace")]
+            present = [item for item in outermost if _present(client, object_path(resources, item))]
+        taken = [manifest for manifest in present if manifest["kind"] != "CustomResourceDefinition"]
+        if taken:
+            names = ", ".join(f"{manifest['kind']} {manifest['metadata']['name']}" for manifest in taken[:5])
+            raise ExistingClusterError(f"{self.server} already has {names}; use a cluster without them")
+        self._installed = [manifest for manifest in wanted if manifest not in present]
+        install(self, self._installed)
+
+    def stop(self) -> None:
+        """Delete what was installed, the last first; what is gone already is fine."""
+        with self.client() as client:
+            resources = discover(client)
+            for manifest in reversed(self._installed):
+                if manifest["metadata"].get("namespace"):
+                    continue
+                try:
+                    client.call("DELETE", object_path(resources, manifest))
+                except StatusError as error:
+                    if error.code != 404:
+                        raise
+        self._installed = []
+
+
+def _named(data: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(item for item in data[kind] if item["name"] == name)
+    return found
+
+
+def _present(client: Client, path: str) -> bool:
+    try:
+        client.call("GET", path)
+    except StatusError as error:
+        if error.code == 404:
+            return False
+        raise
+    return True
