@@ -39,6 +39,9 @@ format: setup ## Let ruff rewrite what it can.
 docs: setup ## Write the schemas and the reference of the command, and check the rest.
 	@"$(BIN)/python" docs/generate.py
 
+transcript: setup ## Play the demo and record it in README.md.
+	@"$(BIN)/python" docs/transcript.py
+
 lock: ## Renew the pins (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/product.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group build --output-file requirements/build.txt
