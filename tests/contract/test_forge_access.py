@@ -7,9 +7,9 @@ from typing import Any
 
 import jwt
 import pytest
+from forge_users import Api, Clock
 
 from breakglass_lab.forge import App, Forge
-from conftest import Api, Clock
 
 REPO = "/repos/acme/platform"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 import pytest
-from conftest import Api, Clone
+from forge_users import Api, Clone
 from github_schema import VERSIONS, NotGitHub, assert_requests_are_githubs, check_answer, operation
 
 from breakglass_lab.forge import App, Event, Forge

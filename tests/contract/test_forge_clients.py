@@ -10,12 +10,12 @@ from typing import Any
 
 import github
 import pytest
+from forge_users import Api, Clone
 from github_schema import assert_requests_are_githubs
 from githubkit import GitHub
 from githubkit.exception import RequestFailed
 
 from breakglass_lab.forge import App, Forge
-from conftest import Api, Clone
 
 REPO = "/repos/acme/platform"
 OWNED = {"owner": "acme", "repo": "platform"}

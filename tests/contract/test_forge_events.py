@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from forge_users import Api, Clone
 from githubkit_schemas.v2022_11_28.webhooks import WebhookNamespace
 
 from breakglass_lab.forge import Event, Forge
-from conftest import Api, Clone
 
 REPO = "/repos/acme/platform"
 PULLS = f"{REPO}/pulls"

@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from forge_users import Api, Clone
 
 from breakglass_lab.forge import Forge, Organisation
-from conftest import Api, Clone
 
 REPO = "/repos/acme/platform"
 

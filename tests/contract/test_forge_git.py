@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from forge_users import Api, Clone, git
 
 from breakglass_lab.forge import Forge
-from conftest import Api, Clone, git
 
 REPO = "/repos/acme/platform"
 LEDGER = "breakglass-ledger"

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from conftest import Api, Clock, Clone
+from forge_users import Api, Clock, Clone
 
 from breakglass_lab.forge import App, BypassActor, Forge, Rule, Ruleset, platform_rulesets
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Api, Clone
+from forge_users import Api, Clone
 
 from breakglass_lab.forge import Forge
 from breakglass_lab.forge.codeowners import parse

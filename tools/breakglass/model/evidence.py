@@ -122,15 +122,15 @@ def judge(evidence: Evidence, overlay: Overlay, policy: Policy, where: str) -> V
 
 
 def _latest(evidence: Evidence, login: str) -> str | None:
-    """A person's latest review that says yes or no, if it is bound to the head that was merged."""
-    latest = None
-    for review in sorted(evidence.reviews, key=lambda review: review.submittedAt):
-        if (
-            review.human
-            and review.login.lower() == login
-            and review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
-        ):
-            latest = review
-    if latest is None or (latest.state == "APPROVED" and latest.commit != evidence.head):
+    """A person's latest review that says yes or no, made before the merge; a yes counts for the merged head only."""
+    reviews = [
+        review
+        for review in sorted(evidence.reviews, key=lambda review: review.submittedAt)
+        if review.human
+        and review.login.lower() == login
+        and review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
+        and (evidence.mergedAt is None or review.submittedAt <= evidence.mergedAt)
+    ]
+    if not reviews or (reviews[-1].state == "APPROVED" and reviews[-1].commit != evidence.head):
         return None
-    return latest.state
+    return reviews[-1].state

@@ -29,6 +29,9 @@ Json = dict[str, Any]
 ROLE_IDS: dict[int, Role] = {2: "read", 4: "write", 5: "admin"}
 """GitHub's fixed ids of the repository roles, as bypass actors name them."""
 
+REPOSITORY_ID = 700_001
+"""The id of the one repository of a forge."""
+
 REPOSITORY_LINKS = {
     "archive_url": "/{archive_format}{/ref}",
     "assignees_url": "/assignees{/user}",
@@ -173,10 +176,9 @@ def simple_organisation(state: State) -> Json:
 
 def minimal_repository(state: State) -> Json:
     """Return the repository with what every form of it has: identity and links."""
-    identifier = 700_001
     return {
-        "id": identifier,
-        "node_id": node_id("Repository", identifier),
+        "id": REPOSITORY_ID,
+        "node_id": node_id("Repository", REPOSITORY_ID),
         "name": state.repository,
         "full_name": state.full_name,
         "private": True,
@@ -355,7 +357,7 @@ def pull(
 
 def pull_reference(state: State, pull_request: PullRequest) -> Json:
     """Return a pull request as check runs and workflow runs name it."""
-    repo = {"id": 700_001, "url": state.repository_url, "name": state.repository}
+    repo = {"id": REPOSITORY_ID, "url": state.repository_url, "name": state.repository}
     return {
         "url": f"{state.repository_url}/pulls/{pull_request.number}",
         "id": pull_request.id,
@@ -878,7 +880,7 @@ def rule_suite(state: State, suite: RuleSuite) -> Json:
         "before_sha": suite.before,
         "after_sha": suite.after,
         "ref": suite.ref,
-        "repository_id": 700_001,
+        "repository_id": REPOSITORY_ID,
         "repository_name": state.repository,
         "pushed_at": stamp(suite.at),
         "result": suite.result,

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.types import Options
 
 from breakglass_lab.forge import answers
+from breakglass_lab.forge.access import LEVELS
 from breakglass_lab.forge.exchange import ANONYMOUS, Answer, Endpoint, Identity, Refusal, Request, invalid, not_found
 from breakglass_lab.forge.organisation import App
 from breakglass_lab.forge.repositories import REPO
@@ -23,7 +24,6 @@ TOKEN_LIFE = timedelta(hours=1)
 JWT_LIFE = timedelta(minutes=10)
 SKEW = timedelta(seconds=60)
 CLAIMS: Options = {"require": ["exp", "iat", "iss"], "verify_iat": False}
-LEVELS = ("read", "write", "admin")
 WORKFLOW_LIMIT = 1000
 
 

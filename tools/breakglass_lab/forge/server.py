@@ -240,6 +240,7 @@ class Forge:
         reset = fault is not None and fault.effect == "reset"
         self._log(incoming, served, None if reset else served.status)
         if reset:
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("cut by a fault")
         start_response(f"{served.status} {HTTPStatus(served.status).phrase}", served.headers)
         return served.body
