@@ -98,7 +98,7 @@ def repository(platform: Platform, tmp_path: Path) -> Iterator[Repository]:
 
 
 def refresh(platform: Platform) -> None:
-    for login in ("robin", platform.app.login, "pat"):
+    for login in ("robin", platform.app.login):
         platform.refresh(login)
 
 
@@ -106,7 +106,7 @@ def refresh(platform: Platform) -> None:
 def test_closing_works_although(platform: Platform, repository: Repository, state: str) -> None:
     identity = merged(platform)
     kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
-    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", kubeconfig)
+    platform.breakglass(platform.app.login, "apply", "prod-eu", "--kubeconfig", kubeconfig)
     assert platform.inventories("prod-eu") == [f"{identity} open"]
     repository.git("pull", "--quiet", "--ff-only")
     BAD_STATES[state](repository)
@@ -119,7 +119,7 @@ def test_closing_works_although(platform: Platform, repository: Repository, stat
     platform.breakglass("robin", "check", "--pull-request", str(closing["pullRequest"]["number"]))
     # Nobody applies here, so the machine cannot see the cluster closed yet: exit code 4.
     platform.breakglass(platform.app.login, "expire", "--patience", "1s", code=4)
-    platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", kubeconfig, code=None)
+    platform.breakglass(platform.app.login, "apply", "prod-eu", "--kubeconfig", kubeconfig, code=None)
     assert platform.inventories("prod-eu") == []
     policies = platform.names("prod-eu", "networking.k8s.io/v1/networkpolicies", "data")
     assert policies == ["default-deny", "postgres", "redis"]

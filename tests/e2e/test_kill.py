@@ -79,8 +79,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emergency]:
 
 def apply(platform: Platform, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
     used = kubeconfig or platform.clusters["prod-eu"].kubeconfig
-    # Evidence is fetched with a person's token here; in the workflow it is the App's.
-    return platform.breakglass("pat", "apply", "prod-eu", "--kubeconfig", str(used), code=None)
+    return platform.breakglass(platform.app.login, "apply", "prod-eu", "--kubeconfig", str(used), code=None)
 
 
 def emergency_objects(platform: Platform) -> list[tuple[str, dict[str, Any]]]:
@@ -107,21 +106,21 @@ def set_objects(platform: Platform, objects: list[tuple[str, dict[str, Any]]]) -
             client.call("POST", collection, item)
 
 
-def killed_apply(platform: Platform, write: int, when: When, directory: Path) -> None:
-    """Run the applier through a proxy that kills it at one of its writes."""
+def killed_apply(platform: Platform, write: int, when: When, directory: Path) -> list[str]:
+    """Run the applier through a proxy that kills it at one of its writes; the paths of its writes."""
     with Interruption(platform.clusters["prod-eu"], directory / "kubeconfig") as proxy:
         command = [str(PROGRAMS / "breakglass"), "apply", "prod-eu", "--kubeconfig", str(proxy.kubeconfig)]
         process = subprocess.Popen(
             command,
-            cwd=platform.clone("pat"),
-            env=platform.environment("pat"),
+            cwd=platform.clone(platform.app.login),
+            env=platform.environment(platform.app.login),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         arm = proxy.before if when == "before" else proxy.after
         arm(write, process.kill)
         assert process.wait(60) == -9, f"the applier made fewer than {write} writes"
-        assert "configmaps" in proxy.writes[0].path, "the inventory is written before the first object"
+        return [request.path for request in proxy.writes]
 
 
 def names(platform: Platform) -> list[str]:
@@ -137,7 +136,8 @@ CLOSING = [(write, when) for write in range(1, CLOSING_WRITES + 1) for when in W
 def test_killed_while_opening_the_next_run_opens(opened: Emergency, write: int, when: When, tmp_path: Path) -> None:
     platform = opened.platform
     set_objects(platform, [])
-    killed_apply(platform, write, when, tmp_path)
+    writes = killed_apply(platform, write, when, tmp_path)
+    assert writes[0] == INVENTORIES, "the inventory is written before the first object"
     assert apply(platform).returncode == 0
     assert names(platform) == sorted(item["metadata"]["name"] for _, item in opened.open_objects)
     assert platform.inventories("prod-eu") == [f"{opened.id} open"]

@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from github_schema import assert_requests_are_githubs
 
 from breakglass_lab.platform import Platform, wait_for
 
@@ -87,6 +88,10 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     assert story.returncode in (0, 1)
     assert told["evidence"]["reviews"][0]["state"] == "APPROVED"
     assert told["approvedBy"] == ["dana", "ines"]
+
+
+def test_every_request_so_far_was_one_that_github_knows(platform: Platform) -> None:
+    assert_requests_are_githubs(platform.forge.routes)
 
 
 def test_a_merge_without_the_second_approval_opens_nothing_and_says_so(platform: Platform) -> None:

@@ -24,7 +24,17 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from breakglass_lab.controlplane import ControlPlane, ExistingCluster, assets, gateway_api_crds, install
 from breakglass_lab.controlplane.processes import Group
-from breakglass_lab.forge import App, Forge, Organisation, Team, User, platform_rulesets
+from breakglass_lab.forge import (
+    App,
+    BypassActor,
+    Forge,
+    Organisation,
+    Rule,
+    Ruleset,
+    Team,
+    User,
+    platform_rulesets,
+)
 from breakglass_lab.issuer import Issuer, authentication_configuration
 from breakglass_lab.runner import Runner
 
@@ -318,7 +328,12 @@ def _organisation(app: App, checks: tuple[str, ...]) -> Organisation:
             "@acme/platform": "admin",
         }
     }
-    rulesets = platform_rulesets(app.id, checks=checks)
+    # Only the App writes the ledger; not even the App rewrites it.
+    only_app = BypassActor("Integration", app.id, "always")
+    writers = Ruleset(
+        "ledger writers", ("refs/heads/breakglass-ledger",), (Rule("creation"), Rule("update")), (only_app,)
+    )
+    rulesets = (*platform_rulesets(app.id, checks=checks), writers)
     return Organisation("acme", USERS, TEAMS, (app,), rights=rights, rulesets=rulesets)  # type: ignore[arg-type]
 
 

@@ -173,8 +173,7 @@ class Runner:
                 bare = Bare(self._forge.bare)
                 if bare.run("ls-tree", "--name-only", commit, "--", ".github"):
                     archive = bare.run("archive", "--format=tar", commit, "--", ".github")
-                    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-                        files.extractall(directory, filter="data")
+                    _extract(archive, directory)
                 self._checkouts[commit] = directory
             return self._checkouts[commit]
 
@@ -301,3 +300,14 @@ class Runner:
 def _directory_without_spaces() -> str | None:
     """Where work directories go: act splits the paths of its scripts at spaces. None is the system's choice."""
     return "/tmp" if " " in tempfile.gettempdir() else None
+
+
+def _extract(archive: bytes, directory: Path) -> None:
+    """Write an archive's plain files below a directory. `extractall` can refuse the rest since Python 3.11.4 only."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        for member in files:
+            content = files.extractfile(member) if member.isfile() else None
+            if content is not None:
+                target = directory / member.name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content.read())
