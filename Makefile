@@ -23,7 +23,7 @@ demo: setup ## Play the whole life of an emergency access; ARGS=--keep leaves it
 	@"$(BIN)/python" -m breakglass demo $(ARGS)
 
 test: setup ## Run every test; ARGS="-k name" selects.
-	@"$(BIN)/python" -m pytest $(ARGS)
+	@"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, zizmor.
 	@"$(BIN)/python" -m ruff check .
@@ -41,6 +41,9 @@ docs: setup ## Write the schemas and the reference of the command, and check the
 
 transcript: setup ## Play the demo and record it in README.md.
 	@"$(BIN)/python" docs/transcript.py
+
+benchmark: setup ## Measure, and write benchmarks/RESULTS.md; ARGS="startup render" selects.
+	@"$(BIN)/python" benchmarks/run.py $(ARGS)
 
 lock: ## Renew the pins (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/product.txt

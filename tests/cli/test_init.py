@@ -421,7 +421,7 @@ def test_one_install_action_serves_the_tool_s_repository_and_others(tmp_path: Pa
     for step in (look, install):
         subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "output").read_text() == "present=false\n"
-    pinned = "-m pip install --require-hashes --only-binary=:all: -r"
+    pinned = "-m pip install --require-hashes --no-deps --only-binary=:all: -r"
     assert (tmp_path / "calls").read_text().splitlines() == (
         [f"{pinned} {PINS}"]
         if elsewhere

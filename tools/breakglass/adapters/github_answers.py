@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"<([^<>\s]+)>\s*$")
 class Answer(BaseModel):
     """Base of every answer: fields that are not needed are ignored, the others strict."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
 
 class Account(Answer):

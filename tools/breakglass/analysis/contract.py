@@ -48,9 +48,7 @@ def evaluate(
     Raises:
         Refused: an object is not what the API server takes.
     """
-    old, new = read_situation(before), read_situation(after)
-    case = _Case(contract, old, new, compare(old, new, activation), where, activation)
-    return [*_judge_connections(case), *_judge_outside(case), *_judge_endpoints(case), *_judge_grants(case)]
+    return assess(contract, before, after, where, activation)[0]
 
 
 def describe(before: Iterable[Manifest], after: Iterable[Manifest], activation: str = "") -> tuple[str, ...]:
@@ -58,7 +56,20 @@ def describe(before: Iterable[Manifest], after: Iterable[Manifest], activation: 
 
     Args and errors are those of `evaluate`.
     """
-    changes = compare(read_situation(before), read_situation(after), activation)
+    return _lines(compare(read_situation(before), read_situation(after), activation))
+
+
+def assess(
+    contract: Contract, before: Iterable[Manifest], after: Iterable[Manifest], where: str, activation: str = ""
+) -> tuple[list[Finding], tuple[str, ...]]:
+    """What `evaluate` and `describe` return, of one comparison of the two states: it is most of the work of both."""
+    old, new = read_situation(before), read_situation(after)
+    case = _Case(contract, old, new, compare(old, new, activation), where, activation)
+    findings = [*_judge_connections(case), *_judge_outside(case), *_judge_endpoints(case), *_judge_grants(case)]
+    return findings, _lines(case.changes)
+
+
+def _lines(changes: Difference) -> tuple[str, ...]:
     lines: tuple[tuple[str, Iterable[object]], ...] = (
         ("opens", (*grouped_flows(changes.opens), *changes.opens_outside)),
         ("exposes", dict.fromkeys(map(str, changes.exposes))),

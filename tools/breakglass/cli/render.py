@@ -10,6 +10,7 @@ import yaml
 
 from breakglass.cli.output import directory_option, emit_json, output_option, wiring
 from breakglass.model.errors import UsageError
+from breakglass.model.manifest import Manifest
 from breakglass.model.time import format_instant, parse_instant
 
 
@@ -49,10 +50,16 @@ def command(cluster: str, revision: str | None, time: str | None, delta: bool, d
         for item in state.changes:
             click.echo(f"---\n# {item.effect} {item.key}")
             if item.emergency is not None:
-                click.echo(yaml.safe_dump(dict(item.emergency), sort_keys=False), nl=False)
+                click.echo(_yaml(item.emergency), nl=False)
         return
     for manifest in state.objects:
-        click.echo("---\n" + yaml.safe_dump(dict(manifest), sort_keys=False), nl=False)
+        click.echo("---\n" + _yaml(manifest), nl=False)
+
+
+def _yaml(manifest: Manifest) -> str:
+    # Written in C: in Python it took a third of the verb's time.
+    text: str = yaml.dump(dict(manifest), Dumper=yaml.CSafeDumper, sort_keys=False)
+    return text
 
 
 def _instant(text: str) -> datetime:

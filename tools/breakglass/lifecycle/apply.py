@@ -155,13 +155,14 @@ def _close(run: _Run, causes: dict[str, Cause], inventories: tuple[Inventory, ..
         return
     for inventory in closed:
         run.applier.report(f"closed {inventory.activation} ({inventory.cause})")
-    run.applied.closed += closed
+    again = {inventory.activation for inventory in closed}
+    run.applied.closed = [item for item in run.applied.closed if item.activation not in again] + list(closed)
 
 
 def _renew_return_states(run: _Run) -> None:
     """Keep what an inventory returns to equal to the baseline of main, also where the baseline moved meanwhile."""
     for inventory in run.applier.cluster.inventories():
-        if inventory.phase == "closed" or all(item.baseline is None for item in inventory.objects):
+        if all(item.baseline is None for item in inventory.objects):
             continue
         try:
             baseline = by_key(run.rendered_baseline())
@@ -273,7 +274,11 @@ def _record(run: _Run) -> None:
     events: dict[str, Event] = {}
     inventories = run.applier.cluster.inventories()
     proven = _prove_again(run, inventories)
-    told = _told(run)
+    try:
+        told = _told(run)
+    except BreakglassError as error:
+        run.applied.problems.append(f"the ledger cannot be read, nothing was recorded: {error}")
+        return
     for inventory in inventories:
         if inventory.phase != "opening":
             _approval_again(run, inventory.activation, told)
@@ -342,16 +347,17 @@ def _missed(run: _Run, inventoried: set[str], told: frozenset[str]) -> dict[str,
 
 
 def _prove_again(run: _Run, inventories: tuple[Inventory, ...]) -> set[str]:
-    """What the agent closed is closed once more before it is recorded: a late write of a dying applier ends here.
+    """Close once more what the agent closed, or what was closed to a baseline that main has moved on from.
+
+    A late write of a dying applier ends here as well.
 
     Returns:
         Ids of all that are closed and proven; those that are not keep their inventory.
     """
     for inventory in inventories:
-        if inventory.phase == "closed" and all(item.activation != inventory.activation for item in run.applied.closed):
+        if inventory.phase == "closed" and inventory not in run.applied.closed:
             _close(run, {inventory.activation: inventory.cause or "expired"}, inventories)
-    closed = {inventory.activation for inventory in run.applied.closed}
-    return closed & {inventory.activation for inventory in inventories}
+    return {inventory.activation for inventory in inventories if inventory in run.applied.closed}
 
 
 def _opened(run: _Run, inventory: Inventory) -> Opened:

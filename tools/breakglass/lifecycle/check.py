@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from breakglass.analysis.contract import describe, evaluate
+from breakglass.analysis.contract import assess
 from breakglass.lifecycle.approval import gather
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
 from breakglass.lifecycle.render import desired_state, judge_scope, layered, render_baseline, render_delta
@@ -158,8 +158,8 @@ def _judge_renders(repository: Repository, renderer: Renderer, base: str, policy
         desired = desired_state(baseline, [checked.changes])
         checked.findings += judge_scope(checked.changes, content.overlay, policy)
         contract = content.overlay.spec.contract
-        checked.findings += evaluate(contract, baseline, desired, where=file, activation=activation.id)
-        checked.opens = describe(baseline, desired, activation=activation.id)
+        findings, checked.opens = assess(contract, baseline, desired, where=file, activation=activation.id)
+        checked.findings += findings
 
 
 def dry_run(cluster: Cluster, changes: tuple[Change, ...], name: str) -> list[Finding]:

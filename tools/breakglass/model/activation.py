@@ -31,7 +31,10 @@ def _printable(value: object) -> object:
     return value
 
 
-Scalar = Annotated[str | int | float | bool, AfterValidator(_printable)]
+Scalar = Annotated[
+    str | int | Annotated[float, Field(allow_inf_nan=False)] | bool,
+    AfterValidator(_printable),
+]
 """Value of a parameter."""
 ParameterName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")]
 
@@ -118,7 +121,9 @@ def activation_file(activation_id: str) -> str:
 def activation_id(path: str) -> str | None:
     """The id that a path stands for; None for a path that is no activation's."""
     directory, _, name = path.rpartition("/")
-    return name.removesuffix(".yaml") if directory == ACTIVATIONS and name.endswith(".yaml") else None
+    if directory != ACTIVATIONS or not name.endswith(".yaml"):
+        return None
+    return name.removesuffix(".yaml") or None
 
 
 def write_activation(activation: Activation) -> bytes:

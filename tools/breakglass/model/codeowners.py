@@ -17,7 +17,7 @@ LARGEST_FILE = 3 * 1024 * 1024
 """Bytes; GitHub ignores a larger file."""
 
 _OWNER = re.compile(
-    r"@[A-Za-z0-9](?:[A-Za-z0-9_-]*)(?:/[A-Za-z0-9][A-Za-z0-9_.-]*)?|[^@\s]+@[^@\s]+\.[^@\s]+", re.ASCII
+    r"@[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{0,98})?|[^@\s]+@[^@\s]+\.[^@\s]+", re.ASCII
 )
 
 
@@ -58,7 +58,8 @@ def parse(content: bytes, file: str) -> Codeowners:
     if len(content) > LARGEST_FILE:
         return Codeowners(file, (), ((1, "the file is over 3 MB, GitHub ignores all of it"),))
     rules, skipped = [], []
-    for number, line in enumerate(content.decode("utf-8", errors="replace").splitlines(), start=1):
+    # Not splitlines(): a form feed or U+2028 inside a comment begins no new line for GitHub.
+    for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1):
         fields = _fields(line)
         if not fields:
             continue
@@ -74,7 +75,7 @@ def parse(content: bytes, file: str) -> Codeowners:
 def _fields(line: str) -> list[str]:
     """Split at unescaped white space; an unescaped `#` at the start of a field begins a comment."""
     fields = []
-    for match in re.finditer(r"(?:\\.|\S)+", line):
+    for match in re.finditer(r"(?:\\.|\S)+", line, re.ASCII):
         if match.group().startswith("#"):
             break
         fields.append(match.group())

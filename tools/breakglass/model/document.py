@@ -1,7 +1,7 @@
 """Strict reading of the product's own YAML files, every complaint with its `file:line`.
 
-Refused: duplicate keys, anchors and aliases (a few hundred bytes can stand for gigabytes), tags, several documents,
-text that is not UTF-8, files of more than 256 KiB.
+Refused: duplicate keys, keys that are no text, anchors and aliases (a few hundred bytes can stand for gigabytes), tags,
+several documents, text that is not UTF-8, files of more than 256 KiB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from breakglass.model.errors import InvalidFile
 
@@ -28,7 +28,8 @@ Lines = dict[tuple[str | int, ...], int]
 class Strict(BaseModel):
     """Base of every model that is read from a file: unknown keys and wrong types are errors; values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+    # Built when first used: a verb uses few of the models that it imports.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, defer_build=True)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -71,11 +72,15 @@ def load(content: bytes, file: str) -> tuple[Any, Lines]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InvalidFile("the file is not UTF-8", where=f"{file}:{line}", remedy="save it as UTF-8") from None
+    data: Any = None
+    lines: Lines = {}
     try:
         _refuse_anchors_and_tags(text, file)
         reader = YAML(typ="safe", pure=True)
         node = reader.compose(io.StringIO(text))
-        data = None if node is None else reader.constructor.construct_document(node)
+        if node is not None:
+            _collect_lines(node, (), lines)
+            data = reader.constructor.construct_document(node)
     except DuplicateKeyError as error:
         raise InvalidFile(
             str(error.problem).split(" with value")[0], where=_place(file, error), remedy="keep one of the two"
@@ -85,9 +90,6 @@ def load(content: bytes, file: str) -> tuple[Any, Lines]:
         raise InvalidFile(f"not YAML: {problem}", where=_place(file, error), remedy="correct the YAML") from None
     except (YAMLError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidFile(f"not YAML: {error}", where=file, remedy="correct the YAML") from None
-    lines: Lines = {}
-    if node is not None:
-        _collect_lines(node, (), lines)
     return data, lines
 
 
@@ -128,6 +130,8 @@ def _collect_lines(node: Node, path: tuple[str | int, ...], lines: Lines) -> Non
     lines[path] = node.start_mark.line + 1
     if isinstance(node, MappingNode):
         for key, value in node.value:
+            if not isinstance(key, ScalarNode) or key.tag != "tag:yaml.org,2002:str":
+                raise MarkedYAMLError(problem="a key is no text", problem_mark=key.start_mark)
             _collect_lines(value, (*path, key.value), lines)
             lines[(*path, key.value)] = key.start_mark.line + 1
     elif isinstance(node, SequenceNode):

@@ -143,8 +143,8 @@ def _paths(data: Mapping[str, Any]) -> list[str]:
     for field in _PATH_KEYS:
         entries = data.get(field) or []
         for entry in entries if isinstance(entries, list) else []:
-            if isinstance(entry, Mapping) and entry.get("path") is not None:
-                paths.append(str(entry["path"]))
+            if isinstance(entry, Mapping):
+                paths += [str(path) for path in _values(entry, "path") if path is not None]
     for field in ("configMapGenerator", "secretGenerator"):
         for entry in _list(data.get(field)):
             paths += _generator_paths(entry) if isinstance(entry, Mapping) else []
@@ -152,9 +152,15 @@ def _paths(data: Mapping[str, Any]) -> list[str]:
 
 
 def _generator_paths(generator: Mapping[str, Any]) -> list[str]:
-    files = [str(entry).partition("=")[2] or str(entry) for entry in _list(generator.get("files"))]
-    environments = [str(entry) for entry in [*_list(generator.get("envs")), generator.get("env")] if entry]
-    return files + environments
+    entries = [str(entry) for value in _values(generator, "files") for entry in _list(value)]
+    files = [entry.partition("=")[2] or entry for entry in entries]
+    environments = [*_values(generator, "envs"), *_values(generator, "env")]
+    return files + [str(entry) for value in environments for entry in _list(value) if entry]
+
+
+def _values(entry: Mapping[str, Any], key: str) -> list[object]:
+    """The values that kustomize may read as this key: it ignores case, as Go's encoding/json does."""
+    return [value for name, value in entry.items() if str(name).casefold() == key]
 
 
 def _list(value: object) -> list[object]:

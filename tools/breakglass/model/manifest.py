@@ -104,7 +104,14 @@ def delta(baseline: Iterable[Manifest], desired: Iterable[Manifest]) -> tuple[Ch
 
 
 def labelled(manifest: Manifest, activation_id: str) -> Manifest:
-    """A copy of an object that an activation adds, carrying the activation's label."""
+    """A copy of an object that an activation adds, carrying the activation's label.
+
+    Raises:
+        Refused: the object's labels are no mapping (kustomize does not look).
+    """
     metadata = dict(manifest["metadata"])
-    metadata["labels"] = {**(metadata.get("labels") or {}), ACTIVATION_LABEL: activation_id}
+    labels = metadata.get("labels") or {}
+    if not isinstance(labels, Mapping):
+        raise Refused("metadata.labels is not a mapping", where=str(key_of(manifest)), remedy="correct the overlay")
+    metadata["labels"] = {**labels, ACTIVATION_LABEL: activation_id}
     return {**manifest, "metadata": metadata}

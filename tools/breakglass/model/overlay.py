@@ -92,6 +92,8 @@ def _schema_of_object(schema: dict[str, Any]) -> dict[str, Any]:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         raise ValueError(f"not a JSON Schema: {error.message}") from None
+    except RecursionError:
+        raise ValueError("the schema of parameters is nested too deeply") from None
     if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
         raise ValueError("the schema of parameters needs type: object and additionalProperties: false")
     if _references_elsewhere(schema):
@@ -174,6 +176,9 @@ def judge_overlay(overlay: Overlay, policy: Policy, directory: str) -> list[Find
                 "overlay-duration", "duration.maximum is above the policy's maximum", file, "lower duration.maximum"
             )
         )
+    for approver in sorted(set(spec.approvals.approvers) - set(limits.approvals.approvers)):
+        message = f"approvals.approvers names {approver}, who may approve nothing by the policy"
+        findings.append(Finding("overlay-approvers", message, file, "add them to breakglass.yaml, or remove them here"))
     if spec.approvals.minimum < limits.approvals.minimum:
         findings.append(
             Finding(

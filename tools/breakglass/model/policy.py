@@ -26,10 +26,12 @@ class ForgeSettings(Strict):
     repository: RepositoryName = Field(description="owner/name of this repository on the forge.")
     api: HttpUrl = Field("https://api.github.com", description="Base address of GitHub's REST API.")
     defaultBranch: str = Field(
-        "main", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="The branch that opens and closes."
+        "main", pattern=r"^[A-Za-z0-9]([._-]?[A-Za-z0-9]){0,99}$", description="The branch that opens and closes."
     )
     ledgerBranch: str = Field(
-        "breakglass-ledger", pattern=r"^[A-Za-z0-9._-]{1,100}$", description="The append-only branch of evidence."
+        "breakglass-ledger",
+        pattern=r"^[A-Za-z0-9]([._-]?[A-Za-z0-9]){0,99}$",
+        description="The append-only branch of evidence.",
     )
 
     @model_validator(mode="after")
@@ -37,6 +39,12 @@ class ForgeSettings(Strict):
         host = urlsplit(self.api).hostname
         if not self.api.startswith("https://") and host not in ("127.0.0.1", "localhost", "::1"):
             raise ValueError("api must be https")
+        return self
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.ledgerBranch == self.defaultBranch:
+            raise ValueError("the ledger needs a branch of its own")
         return self
 
 

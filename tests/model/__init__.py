@@ -1,0 +1,1 @@
+"""The words of the product, on hostile and on honest input."""
