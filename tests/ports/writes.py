@@ -1,0 +1,65 @@
+"""Every write to the outside, in order, and a process that dies at one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+Moment = Literal["before", "after"]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that catches errors may catch this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write.
+
+    Attributes:
+        place: the cluster's name, or `git`.
+        verb: `apply`, `delete`, `release`, `write inventory`, `delete inventory` or `push`.
+        subject: the object's key, the activation's id, or the branch.
+    """
+
+    place: str
+    verb: str
+    subject: object
+
+
+@dataclass
+class Writes:
+    """The log of writes, and when to die."""
+
+    log: list[Write] = field(default_factory=list)
+    _kill: tuple[int, Moment] | None = None
+    _meanwhile: tuple[str, Callable[[], object]] | None = None
+
+    def kill(self, number: int, moment: Moment) -> None:
+        """Die before or after the write of this number, counted from now, from 1."""
+        self._kill = (len(self.log) + number, moment)
+
+    def spare(self) -> None:
+        """Do not die any more."""
+        self._kill = None
+
+    def meanwhile(self, verb: str, work: Callable[[], object]) -> None:
+        """Let somebody else work just before the next write of this verb."""
+        self._meanwhile = (verb, work)
+
+    @contextmanager
+    def one(self, place: str, verb: str, subject: object) -> Iterator[None]:
+        """Surround one write; what the body refuses was none."""
+        if self._meanwhile is not None and self._meanwhile[0] == verb:
+            _, work = self._meanwhile
+            self._meanwhile = None
+            work()
+        number = len(self.log) + 1
+        if self._kill == (number, "before"):
+            raise Killed
+        yield
+        self.log.append(Write(place, verb, subject))
+        if self._kill == (number, "after"):
+            raise Killed
