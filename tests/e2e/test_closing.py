@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emergency import agree, ask
 
 from breakglass_lab.platform import PROGRAMS, Platform, running
 
@@ -128,26 +129,9 @@ def test_closing_works_although(platform: Platform, repository: Repository, stat
 
 
 def merged(platform: Platform, *options: str) -> str:
-    answer = platform.breakglass(
-        "robin",
-        "open",
-        "db-from-bastion",
-        "--cluster",
-        "prod-eu",
-        "--because",
-        "x",
-        "--incident",
-        "I",
-        "-o",
-        "json",
-        *options,
-    )
-    opening = json.loads(answer.stdout)
-    number, identity = opening["pullRequest"]["number"], str(opening["activation"]["metadata"]["name"])
-    platform.approve("ines", number)
-    platform.approve("dana", number)
-    platform.merge("ines", number)
-    return identity
+    request = ask(platform, "db-from-bastion", *options)
+    agree(platform, request, "ines", "dana")
+    return request.id
 
 
 def test_expire_run_twice_at_once_merges_one_closing(platform: Platform, repository: Repository) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from emergency import agree, ask
 
 from breakglass.adapters.credentials import access_to
 from breakglass.adapters.kubernetes import KubernetesCluster
@@ -54,27 +54,10 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emergency]:
     with running(
         tmp_path_factory.mktemp("kills"), print, clusters=("prod-eu",), workflows=False, agents=False
     ) as platform:
-        answer = platform.breakglass(
-            "robin",
-            "open",
-            "db-from-bastion",
-            "--cluster",
-            "prod-eu",
-            "--because",
-            "x",
-            "--incident",
-            "I",
-            "-o",
-            "json",
-        )
-        opening = json.loads(answer.stdout)
-        number = opening["pullRequest"]["number"]
-        platform.approve("ines", number)
-        platform.approve("dana", number)
-        platform.merge("ines", number)
-        identity = opening["activation"]["metadata"]["name"]
+        request = ask(platform, "db-from-bastion")
+        agree(platform, request, "ines", "dana")
         assert apply(platform).returncode == 0
-        yield Emergency(platform, identity, emergency_objects(platform))
+        yield Emergency(platform, request.id, emergency_objects(platform))
 
 
 def apply(platform: Platform, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:

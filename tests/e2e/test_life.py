@@ -8,6 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
+from emergency import agree, ask
 from github_schema import assert_requests_are_githubs
 
 from breakglass_lab.platform import Platform, wait_for
@@ -16,15 +17,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
 EXPIRE_CRON = "3-58/5 * * * *"
 DATA = "networking.k8s.io/v1/networkpolicies"
-
-
-def open_emergency(platform: Platform, overlay: str, duration: str, cluster: str = "prod-eu") -> tuple[str, int]:
-    answer = platform.breakglass(
-        "robin", "open", overlay, "--cluster", cluster, "--for", duration, "--because", "checkout down",
-        "--incident", "INC-4211", "--output", "json",
-    )  # fmt: skip
-    opening = json.loads(answer.stdout)
-    return opening["activation"]["metadata"]["name"], opening["pullRequest"]["number"]
 
 
 def conclusions(platform: Platform, since: int) -> set[tuple[str, str | None]]:
@@ -43,16 +35,15 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     begin = len(platform.runner.runs)
     before = platform.names("prod-eu", DATA, "data"), platform.names("prod-eu", DATA, "ops")
 
-    identity, number = open_emergency(platform, "db-from-bastion", "25s")
+    request = ask(platform, "db-from-bastion", "--for", "25s")
+    identity = request.id
     platform.settle()
     assert ("check.yml", "success") in conclusions(platform, begin)
-    comments = platform.call("robin", "GET", f"/issues/{number}/comments")
+    comments = platform.call("robin", "GET", f"/issues/{request.number}/comments")
     assert any("ops/bastion → data/postgres TCP 5432" in comment["body"] for comment in comments)
     assert platform.names("prod-eu", DATA, "data") == before[0], "nothing opens before the merge"
 
-    platform.approve("ines", number)
-    platform.approve("dana", number)
-    platform.merge("ines", number)
+    agree(platform, request, "ines", "dana")
     wait_for(lambda: f"{identity} open" in platform.inventories("prod-eu"), 60, "open")
     assert f"postgres-from-bastion-{identity}" in platform.names("prod-eu", DATA, "data")
     assert platform.inventories("prod-us") == [], "only the cluster asked for opens"
@@ -95,10 +86,10 @@ def test_every_request_so_far_was_one_that_github_knows(platform: Platform) -> N
 
 
 def test_a_merge_without_the_second_approval_opens_nothing_and_says_so(platform: Platform) -> None:
-    identity, number = open_emergency(platform, "db-from-bastion", "30m")
+    request = ask(platform, "db-from-bastion")
+    identity = request.id
     platform.settle()
-    platform.approve("ines", number)
-    platform.merge("ines", number)  # GitHub lets one code owner suffice; the applier does not
+    agree(platform, request, "ines")  # GitHub lets one code owner suffice; the applier does not
     platform.settle()
     assert platform.inventories("prod-eu") == []
     refused = ledger(platform, f"activations/{identity}/prod-eu/refused.json")
@@ -110,14 +101,12 @@ def test_a_merge_without_the_second_approval_opens_nothing_and_says_so(platform:
 
 
 def test_closing_one_of_two_leaves_the_other_untouched(platform: Platform) -> None:
-    first, one = open_emergency(platform, "exec-into-shop", "30m")
-    second, two = open_emergency(platform, "exec-into-shop", "30m")
+    requests = [ask(platform, "exec-into-shop"), ask(platform, "exec-into-shop")]
     platform.settle()
-    for number in (one, two):
-        platform.approve("ines", number)
-        platform.approve("sofia", number)
-        platform.merge("ines", number)
+    for request in requests:
+        agree(platform, request, "ines", "sofia")
     platform.settle()
+    first, second = (request.id for request in requests)
     assert platform.inventories("prod-eu") == sorted([f"{first} open", f"{second} open"])
     platform.breakglass("robin", "close", first)
     platform.settle()

@@ -60,7 +60,9 @@ def test_a_request_becomes_one_file_on_a_branch_of_its_own(world: World) -> None
 
 
 def test_the_pull_request_opens_what_it_said_once_it_is_approved(world: World) -> None:
-    pull = submit(prepared(world), world.repository(), InMemoryForge(world.forge, example.ON_CALL), author=example.ON_CALL)
+    pull = submit(
+        prepared(world), world.repository(), InMemoryForge(world.forge, example.ON_CALL), author=example.ON_CALL
+    )
     world.approve(pull)
     world.merge(pull)
     assert [item.activation for item in world.apply("prod-eu").open] == ["2026-11-23-db-from-bastion-7f3a"]

@@ -66,6 +66,19 @@ class Client:
             raise _error(answer.status, answer.data)
         return json.loads(answer.data)
 
+    def token(self, namespace: str, service_account: str, seconds: int) -> str:
+        """A fresh token of a ServiceAccount (TokenRequest), valid for `seconds`; the API server wants 600 at least.
+
+        Raises StatusError when the ServiceAccount is missing or `seconds` is out of range.
+        """
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": seconds},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+        return str(self.call("POST", path, request)["status"]["token"])
+
     def answers(self, path: str) -> bool:
         """Whether a GET of `path` is answered with 200, within a second or so."""
         try:

@@ -193,14 +193,8 @@ class ControlPlane:
 
         Raises StatusError when the ServiceAccount is missing or `seconds` is out of range.
         """
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
-        }
         with self.client() as client:
-            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
-            return str(client.call("POST", path, request)["status"]["token"])
+            return client.token(namespace, service_account, seconds)
 
     @property
     def pids(self) -> dict[str, int]:

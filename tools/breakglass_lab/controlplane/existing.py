@@ -58,14 +58,8 @@ class ExistingCluster:
 
     def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
         """A fresh token of a ServiceAccount (TokenRequest), valid for `seconds`."""
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": seconds},
-        }
         with self.client() as client:
-            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
-            return str(client.call("POST", path, request)["status"]["token"])
+            return client.token(namespace, service_account, seconds)
 
     def kubeconfig_for(self, token: str, path: Path) -> Path:
         """Write a kubeconfig with a bearer token to `path`, readable by its owner only, and return `path`."""
