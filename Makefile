@@ -26,8 +26,8 @@ test: setup ## Run every test; ARGS="-k name" selects.
 	@"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, zizmor.
-	@"$(BIN)/python" -m ruff check .
-	@"$(BIN)/python" -m ruff format --check .
+	@"$(BIN)/python" -m ruff check --no-cache .
+	@"$(BIN)/python" -m ruff format --no-cache --check .
 	@"$(BIN)/python" -m mypy
 	@"$(BIN)/lint-imports" --no-cache
 	@"$(BIN)/zizmor" --offline --quiet --persona pedantic .github

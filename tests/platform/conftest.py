@@ -5,22 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-
-Manifest = dict[str, Any]
-Render = Callable[..., list[Manifest]]
-
-REPOSITORY = Path(__file__).parents[2]
-EMERGENCY = REPOSITORY / "overlays" / "emergency"
-OVERLAYS = sorted(path.parent.name for path in EMERGENCY.glob("*/overlay.yaml"))
-KUBECTL = Path(sys.executable).parent / "kubectl"
-PARAMETERS = {"ingress-to-admin": {"sourceRange": "198.51.100.0/24"}}
+from places import EMERGENCY, KUBECTL, OVERLAYS, PARAMETERS, REPOSITORY, Manifest, Render
 
 
 def kustomize(directory: Path) -> list[Manifest]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import kubernetes.client
 import pytest
-from conftest import REPOSITORY, Manifest
 from manifests import Key, by_key, of_kind
 from permissions import Permission, permissions
+from places import REPOSITORY, Manifest
 from reachability import NAME_SERVER, Connection, reachable
 
 NAMESPACES = {"breakglass", "data", "edge", "monitoring", "ops", "shop"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KUBECTL, OVERLAYS, Manifest, Render
 from manifests import by_key, delta
+from places import KUBECTL, OVERLAYS, Manifest, Render
 
 from breakglass_lab.controlplane import ControlPlane, gateway_api_crds, install
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import EMERGENCY, OVERLAYS
+from places import EMERGENCY, OVERLAYS
 
 from breakglass.model.codeowners import Codeowners, parse
 

@@ -6,10 +6,10 @@ import re
 
 import kubernetes.client
 import pytest
-from conftest import EMERGENCY, OVERLAYS, Manifest, Render
 from jsonschema import Draft202012Validator
 from manifests import Key, by_key, delta, of_kind
 from permissions import Permission, permissions
+from places import EMERGENCY, OVERLAYS, Manifest, Render
 from reachability import Connection, reachable
 
 from breakglass.model.document import read
