@@ -81,6 +81,39 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     assert told["approvedBy"] == ["dana", "ines"]
 
 
+def test_opening_from_a_phone_asks_in_the_name_of_who_started_the_workflow(platform: Platform) -> None:
+    assert platform.runner is not None
+    begin = len(platform.runner.runs)
+    inputs = {
+        "overlay": "ingress-to-admin",
+        "clusters": "prod-eu",
+        "reason": "refund stuck; $(id) `id`",
+        "incident": "INC-7",
+        "parameters": '{"sourceRange": "198.51.100.0/24"}',
+    }
+    platform.call("robin", "POST", "/actions/workflows/open.yml/dispatches", {"ref": "main", "inputs": inputs})
+    platform.settle()
+    assert conclusions(platform, begin) == {("open.yml", "success"), ("check.yml", "success")}
+    (pull,) = platform.call("robin", "GET", "/pulls?state=open")
+    assert pull["user"]["login"] == platform.app.login
+    checked = platform.breakglass("robin", "check", "--pull-request", str(pull["number"]), "--output", "json").stdout
+    identity = json.loads(checked)["activation"]
+    shown = subprocess.run(
+        ["git", "show", f"{pull['head']['sha']}:overlays/emergency/activations/{identity}.yaml"],
+        cwd=platform.forge.bare,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "requestedBy: robin" in shown
+    assert "refund stuck; $(id) `id`" in shown
+    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
+    dry_run = ("check", pull["head"]["sha"], "--cluster", "prod-eu", "--kubeconfig", kubeconfig)
+    assert "passed" in platform.breakglass("robin", *dry_run).stdout
+    platform.call("robin", "PATCH", f"/pulls/{pull['number']}", {"state": "closed"})
+    platform.settle()
+
+
 def test_every_request_so_far_was_one_that_github_knows(platform: Platform) -> None:
     assert_requests_are_githubs(platform.forge.routes)
 

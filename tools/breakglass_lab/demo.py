@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from breakglass.model.policy import API_VERSION
 from breakglass_lab.platform import USERS, Platform, running, wait_for
 
 CLUSTER = "prod-eu"
@@ -27,19 +28,21 @@ EXPIRE_CRON = "3-58/5 * * * *"
 
 @dataclass
 class Narrator:
-    """Prints each step with its time; remembers the figures for the summary."""
+    """Prints each step with its time to `out`; remembers the figures for the summary."""
 
+    out: TextIO
     started: float = field(default_factory=time.monotonic)
     figures: dict[str, str] = field(default_factory=dict)
 
     def chapter(self, title: str) -> None:
         """Begin a step."""
-        print(f"\n{time.monotonic() - self.started:6.1f} s  {_bold(title)}", flush=True)  # noqa: T201
+        heading = f"\033[1m{title}\033[0m" if self.out.isatty() else title
+        print(f"\n{time.monotonic() - self.started:6.1f} s  {heading}", file=self.out, flush=True)
 
     def say(self, text: str) -> None:
         """Tell something of the step."""
         for line in text.rstrip().splitlines():
-            print(f"          {line}", flush=True)  # noqa: T201
+            print(f"          {line}", file=self.out, flush=True)
 
     @contextmanager
     def measured(self, what: str) -> Iterator[None]:
@@ -237,18 +240,15 @@ def _keep(platform: Platform, tell: Narrator) -> None:
     threading.Event().wait()
 
 
-def _bold(text: str) -> str:
-    return f"\033[1m{text}\033[0m" if sys.stdout.isatty() else text
-
-
 def main() -> int:
     """Run the demo; exit code 0 when the whole life was seen."""
     parser = argparse.ArgumentParser(prog="breakglass demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave everything running")
     parser.add_argument("--kubeconfig", type=Path, help="play on this cluster instead of building control planes")
+    parser.add_argument("--output", choices=("text", "json"), default="text", help="json: the story on stderr")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tell = Narrator()
+    tell = Narrator(sys.stderr if arguments.output == "json" else sys.stdout)
     directory = Path(tempfile.mkdtemp(prefix="breakglass-demo-"))
     try:
         tell.chapter("Starting clusters, forge, runner and agents")
@@ -260,6 +260,14 @@ def main() -> int:
                 tell.say(f"{figure:>7}  {what}")
             whole, start = time.monotonic() - begun, time.monotonic() - tell.started
             tell.say(f"{whole:5.1f} s  the whole life; {start:.1f} s with the start")
+            if arguments.output == "json":
+                figures = {
+                    "apiVersion": API_VERSION,
+                    "kind": "Demo",
+                    "figures": tell.figures,
+                    "seconds": round(start, 1),
+                }
+                print(json.dumps(figures, indent=2), flush=True)  # noqa: T201
             if arguments.keep:
                 _keep(platform, tell)
     except KeyboardInterrupt:
