@@ -19,7 +19,7 @@ from breakglass.cli import VERBS, breakglass, failure
 from breakglass.model.errors import Conflict, InvalidFile, NotApplied, Refused, Unreachable, UsageError
 
 PROGRAM = Path(sys.executable).with_name("breakglass")
-WITHOUT_OUTPUT = {"breakglass completion", "breakglass demo"}
+WITHOUT_OUTPUT = {"breakglass completion"}
 """What prints no result of its own: a script for a shell, and a play."""
 
 
