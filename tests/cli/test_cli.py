@@ -20,7 +20,7 @@ from breakglass.model.errors import Conflict, InvalidFile, NotApplied, Refused, 
 
 PROGRAM = Path(sys.executable).with_name("breakglass")
 WITHOUT_OUTPUT = {"breakglass completion"}
-"""What prints no result of its own: a script for a shell, and a play."""
+"""What prints no result of its own: a script for a shell."""
 
 
 def commands(command: click.Command = breakglass, path: str = "breakglass") -> Iterator[tuple[str, click.Command]]:
