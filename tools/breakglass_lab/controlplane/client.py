@@ -66,6 +66,16 @@ class Client:
             raise _error(answer.status, answer.data)
         return json.loads(answer.data)
 
+    def exists(self, path: str) -> bool:
+        """Whether a GET of `path` finds something. Raises StatusError for any other answer than 404."""
+        try:
+            self.call("GET", path)
+        except StatusError as error:
+            if error.code == 404:
+                return False
+            raise
+        return True
+
     def token(self, namespace: str, service_account: str, seconds: int) -> str:
         """A fresh token of a ServiceAccount (TokenRequest), valid for `seconds`; the API server wants 600 at least.
 

@@ -13,7 +13,7 @@ from breakglass_lab.controlplane import configuration
 from breakglass_lab.controlplane.binaries import Assets
 from breakglass_lab.controlplane.binaries import assets as find_assets
 from breakglass_lab.controlplane.certificates import Authority, KeyPair, service_account_key
-from breakglass_lab.controlplane.client import Client, StatusError
+from breakglass_lab.controlplane.client import Client
 from breakglass_lab.controlplane.processes import Group, free_port, stop, tail
 from breakglass_lab.controlplane.progress import standard_error
 
@@ -101,7 +101,7 @@ class ControlPlane:
             arguments = configuration.kube_controller_manager(self._pki)
             self._run("kube-controller-manager", [*self._assets.kube_controller_manager, *arguments])
             with self.client() as client:
-                self._wait("kube-controller-manager", lambda: _exists(client, _DEFAULT_SERVICE_ACCOUNT))
+                self._wait("kube-controller-manager", lambda: client.exists(_DEFAULT_SERVICE_ACCOUNT))
 
     def _write_pki(self, authority: Authority, admin: KeyPair, authentication: str) -> None:
         server, tokens = authority.server(configuration.ADDRESS), service_account_key()
@@ -220,16 +220,6 @@ class ControlPlane:
 
 
 _DEFAULT_SERVICE_ACCOUNT = "/api/v1/namespaces/default/serviceaccounts/default"
-
-
-def _exists(client: Client, path: str) -> bool:
-    try:
-        client.call("GET", path)
-    except StatusError as error:
-        if error.code == 404:
-            return False
-        raise
-    return True
 
 
 def _write_private(path: Path, text: str) -> Path:

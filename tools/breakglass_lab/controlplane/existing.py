@@ -80,7 +80,7 @@ class ExistingCluster:
             known = [item for item in wanted if (item["apiVersion"], item["kind"]) in resources]
             # What stands in a namespace is as new as the namespace.
             outermost = [item for item in known if not item["metadata"].get("namespace")]
-            present = [item for item in outermost if _present(client, object_path(resources, item))]
+            present = [item for item in outermost if client.exists(object_path(resources, item))]
         taken = [manifest for manifest in present if manifest["kind"] != "CustomResourceDefinition"]
         if taken:
             names = ", ".join(f"{manifest['kind']} {manifest['metadata']['name']}" for manifest in taken[:5])
@@ -106,13 +106,3 @@ class ExistingCluster:
 def _named(data: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(item for item in data[kind] if item["name"] == name)
     return found
-
-
-def _present(client: Client, path: str) -> bool:
-    try:
-        client.call("GET", path)
-    except StatusError as error:
-        if error.code == 404:
-            return False
-        raise
-    return True
