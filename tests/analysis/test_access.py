@@ -190,7 +190,7 @@ def test_a_role_that_no_manifest_holds() -> None:
     [
         (role("r", {"verbs": ["get"], "resources": ["pods"]}), "a rule needs verbs"),
         (role("r", {"resources": ["pods"], "apiGroups": [""]}), "a rule needs verbs"),
-        (role("r", {"verbs": "get", "resources": ["pods"], "apiGroups": [""]}), "verbs is not the list"),
+        (role("r", {"verbs": "get", "resources": ["pods"], "apiGroups": [""]}), "verbs is not a list"),
         (role("r", {"verbs": ["get"], "resource": ["pods"]}), "unknown field resource"),
         (bind("b", "Role/r", PERSON), "roleRef names the Role r"),
         (bind("shop/b", "Node/r", PERSON), "roleRef names the Node r"),

@@ -16,6 +16,7 @@ from typing import Any
 from breakglass.analysis.field import labels, mapping, mappings, namespace_of, place, text, texts, whole
 from breakglass.analysis.workload import read_workloads
 from breakglass.model.manifest import Manifest, key_of
+from breakglass.model.source import Place
 
 EVERY_HOST = "*"
 
@@ -152,7 +153,7 @@ def _ingress(manifest: Manifest) -> Iterator[Exposure]:
                 yield Exposure(host, text(path, "path", where, "/"), backend, exact)
 
 
-def _service(backend: Mapping[str, Any], namespace: str, where: str) -> str:
+def _service(backend: Mapping[str, Any], namespace: str, where: Place) -> str:
     service = mapping(backend, "service", where)
     port = mapping(service, "port", where)
     name = text(service, "name", where)
@@ -173,7 +174,7 @@ def _route(manifest: Manifest, gateways: Mapping[tuple[str, str], Manifest]) -> 
                 yield from (Exposure(host, path, service, exact, deep=True) for host in hosts)
 
 
-def _paths(rule: Mapping[str, Any], where: str) -> Iterator[tuple[str, bool]]:
+def _paths(rule: Mapping[str, Any], where: Place) -> Iterator[tuple[str, bool]]:
     for match in mappings(rule, "matches", where) or ({},):
         path = mapping(match, "path", where)
         kind = text(path, "type", where, "PathPrefix")
@@ -182,7 +183,7 @@ def _paths(rule: Mapping[str, Any], where: str) -> Iterator[tuple[str, bool]]:
 
 
 def _listener_hosts(
-    spec: Mapping[str, Any], namespace: str, gateways: Mapping[tuple[str, str], Manifest], where: str
+    spec: Mapping[str, Any], namespace: str, gateways: Mapping[tuple[str, str], Manifest], where: Place
 ) -> tuple[str, ...]:
     """Hosts of the listeners that a route without hostnames attaches to."""
     hosts = []

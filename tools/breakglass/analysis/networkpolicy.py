@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
-from breakglass.analysis.field import REMEDY, known, mapping, mappings, namespace_of, place, text, texts, whole
+from breakglass.analysis.field import known, mapping, mappings, namespace_of, place, text, texts, whole
 from breakglass.analysis.ports import EVERY_PORT, LAST_PORT, PROTOCOLS, PortRange, Ports, union
 from breakglass.analysis.selector import Selector, read_selector
 from breakglass.analysis.workload import Address, ContainerPort, Workload
-from breakglass.model.errors import Refused
 from breakglass.model.manifest import Manifest, key_of
+from breakglass.model.source import Place
 
 Direction = Literal["ingress", "egress"]
 Block = IPv4Network | IPv6Network
@@ -166,7 +166,7 @@ def _read(manifest: Manifest) -> Policy:
     ingress, egress = mappings(spec, "ingress", where), mappings(spec, "egress", where)
     types = texts(spec, "policyTypes", where) or (("Ingress", "Egress") if egress else ("Ingress",))
     if unknown := set(types) - {"Ingress", "Egress"}:
-        raise Refused(f"policyTypes names {', '.join(sorted(unknown))}", where=where, remedy=REMEDY)
+        raise where.refusal(f"policyTypes names {', '.join(sorted(unknown))}")
     rules: dict[Direction, tuple[Rule, ...]] = {}
     if "Ingress" in types:
         rules["ingress"] = tuple(_read_rule(rule, "from", namespace, where) for rule in ingress)
@@ -176,17 +176,17 @@ def _read(manifest: Manifest) -> Policy:
     return Policy(f"{namespace}/{key_of(manifest).name}", namespace, pods, rules)
 
 
-def _read_rule(rule: Mapping[str, Any], side: str, namespace: str, where: str) -> Rule:
+def _read_rule(rule: Mapping[str, Any], side: str, namespace: str, where: Place) -> Rule:
     known(rule, {side, "ports"}, "the rule", where)
     peers = tuple(_read_peer(peer, namespace, where) for peer in mappings(rule, side, where))
     return Rule(peers, tuple(_read_port(port, where) for port in mappings(rule, "ports", where)))
 
 
-def _read_peer(peer: Mapping[str, Any], namespace: str, where: str) -> Peer:
+def _read_peer(peer: Mapping[str, Any], namespace: str, where: Place) -> Peer:
     known(peer, {"namespaceSelector", "podSelector", "ipBlock"}, "the peer", where)
     given = {key for key, value in peer.items() if value is not None}
     if not given or ("ipBlock" in given and len(given) > 1):
-        raise Refused("a peer is either an ipBlock or selectors", where=where, remedy=REMEDY)
+        raise where.refusal("a peer is either an ipBlock or selectors")
     if "ipBlock" in given:
         block, exceptions = _read_block(mapping(peer, "ipBlock", where), where)
         return Peer(namespace, block=block, exceptions=exceptions)
@@ -194,42 +194,42 @@ def _read_peer(peer: Mapping[str, Any], namespace: str, where: str) -> Peer:
     return Peer(namespace, namespaces=selectors.get("namespaceSelector"), pods=selectors.get("podSelector"))
 
 
-def _read_block(block: Mapping[str, Any], where: str) -> tuple[Block, tuple[Block, ...]]:
+def _read_block(block: Mapping[str, Any], where: Place) -> tuple[Block, tuple[Block, ...]]:
     known(block, {"cidr", "except"}, "the ipBlock", where)
     cidr = _network(text(block, "cidr", where), where)
     exceptions = tuple(_network(written, where) for written in texts(block, "except", where))
     for exception in exceptions:
         # Equal ones are refused too: the API server asks for a strict subset.
         if exception == cidr or not _inside(exception, cidr):
-            raise Refused(f"except {exception} does not lie inside {cidr}", where=where, remedy=REMEDY)
+            raise where.refusal(f"except {exception} does not lie inside {cidr}")
     return cidr, exceptions
 
 
-def _network(written: str, where: str) -> Block:
+def _network(written: str, where: Place) -> Block:
     if not written.rpartition("/")[2].isdecimal() or "/" not in written:
-        raise Refused(f"{written!r} is no CIDR", where=where, remedy=REMEDY)
+        raise where.refusal(f"{written!r} is no CIDR")
     try:
         return ip_network(written, strict=False)
     except ValueError as error:
-        raise Refused(f"ipBlock: {error}", where=where, remedy=REMEDY) from None
+        raise where.refusal(f"ipBlock: {error}") from None
 
 
 def _inside(inner: Block, outer: Block) -> bool:
     return inner.version == outer.version and inner.network_address in outer and inner.broadcast_address in outer
 
 
-def _read_port(port: Mapping[str, Any], where: str) -> RulePort:
+def _read_port(port: Mapping[str, Any], where: Place) -> RulePort:
     known(port, {"protocol", "port", "endPort"}, "the port", where)
     protocol, number, last = text(port, "protocol", where, "TCP"), port.get("port"), whole(port, "endPort", where)
     if protocol not in PROTOCOLS:
-        raise Refused(f"{protocol} is no protocol of a NetworkPolicy", where=where, remedy=REMEDY)
+        raise where.refusal(f"{protocol} is no protocol of a NetworkPolicy")
     if isinstance(number, str) and number:
         if last is not None:
-            raise Refused("endPort needs a port that is a number", where=where, remedy=REMEDY)
+            raise where.refusal("endPort needs a port that is a number")
         return RulePort(protocol, number, 0)
     first = whole(port, "port", where)
     if first is None and last is not None:
-        raise Refused("endPort needs a port", where=where, remedy=REMEDY)
+        raise where.refusal("endPort needs a port")
     if first is not None and not 1 <= first <= (first if last is None else last) <= LAST_PORT:
-        raise Refused(f"{first}-{last} is no range of ports", where=where, remedy=REMEDY)
+        raise where.refusal(f"{first}-{last} is no range of ports")
     return RulePort(protocol, first, last or first or 0)

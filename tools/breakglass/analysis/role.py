@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breakglass.analysis.field import REMEDY, known, labels, mapping, mappings, namespace_of, place, text, texts
+from breakglass.analysis.field import known, labels, mapping, mappings, namespace_of, place, text, texts
 from breakglass.analysis.selector import Selector, read_selector
 from breakglass.model.errors import Refused
 from breakglass.model.manifest import Manifest, ObjectKey, key_of
+from breakglass.model.source import Place
 
 GROUP = "rbac.authorization.k8s.io"
 EVERY = "*"
@@ -187,13 +188,13 @@ def _read_rules(manifest: Manifest) -> tuple[PolicyRule, ...]:
     return tuple(_read_rule(rule, where) for rule in mappings(manifest, "rules", where))
 
 
-def _read_rule(rule: Mapping[str, Any], where: str) -> PolicyRule:
+def _read_rule(rule: Mapping[str, Any], where: Place) -> PolicyRule:
     fields = ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
     known(rule, set(fields), "the rule", where)
     verbs, groups, resources, names, urls = (texts(rule, field, where) for field in fields)
     if not verbs or bool(urls) == bool(resources) or bool(resources) != bool(groups):
         message = "a rule needs verbs, and either apiGroups with resources or nonResourceURLs"
-        raise Refused(message, where=where, remedy=REMEDY)
+        raise where.refusal(message)
     return PolicyRule(verbs, groups, resources, names, urls)
 
 
@@ -203,17 +204,17 @@ def _read_binding(manifest: Manifest) -> Binding:
     reference = mapping(manifest, "roleRef", where)
     kind, name = text(reference, "kind", where), text(reference, "name", where)
     if kind not in (("Role", "ClusterRole") if namespace else ("ClusterRole",)) or not name:
-        raise Refused(f"roleRef names the {kind or 'nothing'} {name}", where=where, remedy=REMEDY)
+        raise where.refusal(f"roleRef names the {kind or 'nothing'} {name}")
     role = ObjectKey(GROUP, kind, namespace if kind == "Role" else "", name)
     subjects = frozenset(_read_subject(item, namespace, where) for item in mappings(manifest, "subjects", where))
     return Binding(key, namespace, role, subjects)
 
 
-def _read_subject(subject: Mapping[str, Any], namespace: str, where: str) -> str:
+def _read_subject(subject: Mapping[str, Any], namespace: str, where: Place) -> str:
     known(subject, {"kind", "apiGroup", "name", "namespace"}, "the subject", where)
     kind, name = text(subject, "kind", where), text(subject, "name", where)
     if kind not in ("User", "Group", "ServiceAccount") or not name:
-        raise Refused(f"a subject of kind {kind or 'nothing'} named {name or 'nothing'}", where=where, remedy=REMEDY)
+        raise where.refusal(f"a subject of kind {kind or 'nothing'} named {name or 'nothing'}")
     if kind == "ServiceAccount":
         return f"ServiceAccount:{text(subject, 'namespace', where, namespace)}/{name}"
     return _as_service_account(f"{kind}:{name}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breakglass.analysis.field import REMEDY, known, labels, mappings, text, texts
-from breakglass.model.errors import Refused
+from breakglass.analysis.field import known, labels, mappings, text, texts
+from breakglass.model.source import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Selector:
         }
 
 
-def read_selector(selector: Mapping[str, Any], where: str) -> Selector:
+def read_selector(selector: Mapping[str, Any], where: Place) -> Selector:
     """Read a `LabelSelector`.
 
     Args:
@@ -69,12 +69,12 @@ def read_selector(selector: Mapping[str, Any], where: str) -> Selector:
     return Selector(tuple(requirements))
 
 
-def _read_expression(expression: Mapping[str, Any], where: str) -> Requirement:
+def _read_expression(expression: Mapping[str, Any], where: Place) -> Requirement:
     known(expression, {"key", "operator", "values"}, "the expression", where)
     key, operator = text(expression, "key", where), text(expression, "operator", where)
     values = frozenset(texts(expression, "values", where))
     if not key or operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-        raise Refused(f"{operator or 'nothing'} is no operator of a selector", where=where, remedy=REMEDY)
+        raise where.refusal(f"{operator or 'nothing'} is no operator of a selector")
     if bool(values) != (operator in ("In", "NotIn")):
-        raise Refused(f"{operator} has {len(values)} values", where=where, remedy=REMEDY)
+        raise where.refusal(f"{operator} has {len(values)} values")
     return Requirement(key, operator, values)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from breakglass.analysis.field import REMEDY, labels, mapping, mappings, namespace_of, place, text, whole
+from breakglass.analysis.field import labels, mapping, mappings, namespace_of, place, text, whole
 from breakglass.analysis.ports import LAST_PORT, PROTOCOLS
-from breakglass.model.errors import Refused
 from breakglass.model.manifest import Manifest, key_of
+from breakglass.model.source import Place
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """The API server sets it on every namespace."""
@@ -120,7 +120,7 @@ def _read(manifest: Manifest, namespaces: Mapping[str, Mapping[str, str]]) -> Wo
     )
 
 
-def _lone(manifest: Manifest, where: str) -> bool:
+def _lone(manifest: Manifest, where: Place) -> bool:
     spec = mapping(manifest, "spec", where)
     kind = key_of(manifest).kind
     if kind == "Pod":
@@ -131,15 +131,15 @@ def _lone(manifest: Manifest, where: str) -> bool:
     return replicas is None or replicas <= 1
 
 
-def _addresses(status: Mapping[str, Any], where: str) -> tuple[Address, ...]:
+def _addresses(status: Mapping[str, Any], where: Place) -> tuple[Address, ...]:
     written = {text(status, "podIP", where), *(text(item, "ip", where) for item in mappings(status, "podIPs", where))}
     try:
         return tuple(ip_address(address) for address in sorted(written - {""}))
     except ValueError as error:
-        raise Refused(f"status.podIP: {error}", where=where, remedy=REMEDY) from None
+        raise where.refusal(f"status.podIP: {error}") from None
 
 
-def _ports(spec: Mapping[str, Any], where: str) -> tuple[ContainerPort, ...]:
+def _ports(spec: Mapping[str, Any], where: Place) -> tuple[ContainerPort, ...]:
     # An init container that keeps running is a sidecar, and listens like the others.
     sidecars = [
         container
@@ -150,8 +150,8 @@ def _ports(spec: Mapping[str, Any], where: str) -> tuple[ContainerPort, ...]:
     return tuple(_port(port, where) for container in containers for port in mappings(container, "ports", where))
 
 
-def _port(port: Mapping[str, Any], where: str) -> ContainerPort:
+def _port(port: Mapping[str, Any], where: Place) -> ContainerPort:
     number, protocol = whole(port, "containerPort", where), text(port, "protocol", where, "TCP")
     if number is None or not 1 <= number <= LAST_PORT or protocol not in PROTOCOLS:
-        raise Refused(f"{protocol} {number} is no containerPort", where=where, remedy=REMEDY)
+        raise where.refusal(f"{protocol} {number} is no containerPort")
     return ContainerPort(text(port, "name", where), number, protocol)
