@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock docs transcript benchmark clean
+.PHONY: help setup demo test fuzz lint format lock docs transcript benchmark bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -24,6 +24,9 @@ demo: setup ## Play the whole life of an emergency access; ARGS=--keep leaves it
 
 test: setup ## Run every test; ARGS="-k name" selects.
 	@"$(BIN)/python" -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+fuzz: setup ## Compare connectivity with a naive evaluator on 20,000 random clusters; ARGS="--seed 1" repeats.
+	@"$(BIN)/python" tests/analysis/fuzz.py $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, zizmor.
 	@"$(BIN)/python" -m ruff check --no-cache .
@@ -45,10 +48,14 @@ transcript: setup ## Play the demo and record it in README.md.
 benchmark: setup ## Measure, and write benchmarks/RESULTS.md; ARGS="startup render" selects.
 	@"$(BIN)/python" benchmarks/run.py $(ARGS)
 
+bench: setup ## Measure connectivity beside its peer, in about 20 minutes (the peer is slow).
+	@"$(BIN)/python" benchmarks/run.py connectivity
+
 lock: ## Renew the pins (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --output-file requirements/product.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --group build --output-file requirements/build.txt
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url pyproject.toml --extra lab --group test --group lint --group build --output-file requirements/development.txt
+	echo 'network-config-analyzer==2.1.0' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url - --output-file requirements/peer.txt
 
 clean: ## Remove what the other targets made (the cache of the control plane stays).
 	rm -rf "$(VENV)" .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

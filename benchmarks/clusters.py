@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "track": ("alpha", "beta", "blue", "canary", "edge", "green", "hotfix", "nightly", "preview", "stable"),
     "region": ("cork", "delft", "essen", "faro", "ghent", "lund", "malmo", "nice", "oslo", "turin"),
 }
+Values = Mapping[str, Sequence[str]]
+"""The keys by whose values the pods of a namespace differ, with these values."""
+
 NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
 PORTS: tuple[dict[str, object], ...] = (
     {"protocol": "TCP", "port": 80},
@@ -38,88 +41,94 @@ PORTS: tuple[dict[str, object], ...] = (
 # Chances of one in a hundred. A policy isolates the pods it selects; how many it selects, and how often the other end
 # must be of a certain kind, settles how many pairs a change of policies changes.
 INGRESS, EGRESS = 70, 15  # what is left does both
-WIDE = 25  # a peer in any namespace
+ANYWHERE = 25  # a peer in any namespace
 ADDRESSES = 10  # a peer outside of the cluster
 ANY_PORT = 25
 
 
-def write_cluster(directory: Path, pods: int, policies: int) -> None:
-    """Write the manifests: a directory a namespace, in it a file a kind."""
-    selected = list(labels(pods // len(NAMESPACES)))
-    choose = random.Random(0)
-    documents = [network_policy(number, list(keys(selected)), choose) for number in range(policies)]
-    for index, namespace in enumerate(NAMESPACES):
-        inside = directory / namespace
-        inside.mkdir(parents=True, exist_ok=True)
-        _write(inside / "namespace.yaml", [_namespace(namespace)])
-        _write(inside / "pods.yaml", (_pod(namespace, item) for item in selected))
-        _write(inside / "networkpolicies.yaml", documents[index :: len(NAMESPACES)])
+def write_cluster(directory: Path, pods: int, policies: int, *, default_deny: bool = False) -> None:
+    """Write the manifests: the namespaces, and a directory each with its pods and its policies.
+
+    Args:
+        directory: made when missing.
+        pods: how many; a multiple of the number of namespaces.
+        policies: how many; a multiple of the number of namespaces.
+        default_deny: the last policy of each namespace isolates all of its pods.
+    """
+    inside = labels(pods // len(NAMESPACES))
+    values = {key: present for key in LABELS if len(present := sorted({item[key] for item in inside})) > 1}
+    choose, open_policies = random.Random(0), policies - default_deny * len(NAMESPACES)
+    documents = [network_policy(number, values, choose) for number in range(open_policies)]
+    documents += [default_deny_policy(namespace) for namespace in NAMESPACES[: policies - open_policies]]
+    directory.mkdir(parents=True, exist_ok=True)
+    _write(directory / "namespaces.yaml", (_namespace(namespace) for namespace in NAMESPACES))
+    for namespace in NAMESPACES:
+        target = directory / namespace
+        target.mkdir(exist_ok=True)
+        own = [document for document in documents if document["metadata"]["namespace"] == namespace]
+        _write(target / "pods.yaml", (_pod(namespace, item) for item in inside))
+        _write(target / "networkpolicies.yaml", own)
 
 
-def keys(selected: Iterable[Mapping[str, str]]) -> Iterator[str]:
-    """The keys by whose values the pods differ."""
-    for key in LABELS:
-        if len({item[key] for item in selected}) > 1:
-            yield key
-
-
-def labels(count: int) -> Iterator[dict[str, str]]:
-    """As many sets of labels, no two the same, in no order that would help anybody.
+def labels(count: int) -> list[dict[str, str]]:
+    """As many sets of labels, no two the same, in the order of the names, as `kubectl get` lists pods.
 
     Raises:
         ValueError: there are not as many.
     """
-    values = list(LABELS.values())
-    if count > 10 ** len(values):
-        raise ValueError(f"{count} pods in a namespace cannot be told apart by {len(values)} labels of ten values")
-    order = list(range(count))
-    random.Random(1).shuffle(order)
-    for number in order:
-        yield {key: options[number // 10**place % 10] for place, (key, options) in enumerate(LABELS.items())}
+    if count > 10 ** len(LABELS):
+        raise ValueError(f"{count} pods in a namespace cannot be told apart by {len(LABELS)} labels of ten values")
+    places = [(key, values, 10**place) for place, (key, values) in enumerate(LABELS.items())]
+    every = [{key: values[number // size % 10] for key, values, size in places} for number in range(count)]
+    return sorted(every, key=lambda own: list(own.values()))
 
 
-def network_policy(number: int, known: list[str], choose: random.Random) -> dict[str, Any]:
+def default_deny_policy(namespace: str) -> dict[str, Any]:
+    """Isolate every pod of the namespace against what comes in."""
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    return _object("networking.k8s.io/v1", "NetworkPolicy", {"name": "default-deny", "namespace": namespace}, spec)
+
+
+def network_policy(number: int, values: Values, choose: random.Random) -> dict[str, Any]:
     """The policy of this number; it lies in the namespace whose turn it is."""
     chance = choose.randrange(100)
-    spec: dict[str, Any] = {"podSelector": _selector(known, choose), "policyTypes": []}
+    spec: dict[str, Any] = {"podSelector": _selector(values, choose), "policyTypes": []}
     if chance < INGRESS or chance >= INGRESS + EGRESS:
         spec["policyTypes"].append("Ingress")
-        spec["ingress"] = [{"from": _peers(known, choose), **_ports(choose)}]
+        spec["ingress"] = [{"from": _peers(values, choose), **_ports(choose)}]
     if chance >= INGRESS:
         spec["policyTypes"].append("Egress")
-        spec["egress"] = [{"to": _peers(known, choose), **_ports(choose)}]
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {"name": f"policy-{number:04}", "namespace": NAMESPACES[number % len(NAMESPACES)]},
-        "spec": spec,
-    }
+        spec["egress"] = [{"to": _peers(values, choose), **_ports(choose)}]
+    metadata = {"name": f"policy-{number:04}", "namespace": NAMESPACES[number % len(NAMESPACES)]}
+    return _object("networking.k8s.io/v1", "NetworkPolicy", metadata, spec)
 
 
-def _selector(known: list[str], choose: random.Random) -> dict[str, Any]:
-    """Select by one key: one of its values, or two of them."""
-    key = choose.choice(known)
-    values = choose.sample(LABELS[key], 2)
-    if choose.randrange(2):
-        return {"matchLabels": {key: values[0]}}
-    return {"matchExpressions": [{"key": key, "operator": "In", "values": values}]}
+def _selector(values: Values, choose: random.Random) -> dict[str, Any]:
+    """Select by one key, by one of two values of a key, or by two keys."""
+    first, *others = choose.sample(sorted(values), len(values))
+    shape = choose.randrange(3 if others else 2)
+    if shape == 0:
+        return {"matchLabels": {first: choose.choice(values[first])}}
+    if shape == 1:
+        return {"matchExpressions": [{"key": first, "operator": "In", "values": choose.sample(values[first], 2)}]}
+    return {"matchLabels": {key: choose.choice(values[key]) for key in (first, others[0])}}
 
 
-def _peers(known: list[str], choose: random.Random) -> list[dict[str, Any]]:
-    return [_peer(known, choose) for _ in range(choose.randint(1, 2))]
+def _peers(values: Values, choose: random.Random) -> list[dict[str, Any]]:
+    return [_peer(values, choose) for _ in range(choose.randint(1, 2))]
 
 
-def _peer(known: list[str], choose: random.Random) -> dict[str, Any]:
+def _peer(values: Values, choose: random.Random) -> dict[str, Any]:
     chance = choose.randrange(100)
     if chance < ADDRESSES:
         cidr = choose.choice(NETWORKS)
         return {"ipBlock": {"cidr": cidr, "except": [cidr.replace("0/24", "64/26")]}}
-    if chance < ADDRESSES + WIDE:
-        return {"namespaceSelector": {}, "podSelector": _selector(known, choose)}
+    if chance < ADDRESSES + ANYWHERE:
+        return {"namespaceSelector": {}, "podSelector": _selector(values, choose)}
     namespace = choose.choice(NAMESPACES)
     return {
         "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-        "podSelector": _selector(known, choose),
+        "podSelector": _selector(values, choose),
     }
 
 
@@ -130,17 +139,16 @@ def _ports(choose: random.Random) -> dict[str, Any]:
 
 
 def _namespace(name: str) -> dict[str, Any]:
-    labelled = {"kubernetes.io/metadata.name": name}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labelled}}
+    return _object("v1", "Namespace", {"name": name, "labels": {"kubernetes.io/metadata.name": name}}, {})
 
 
-def _pod(namespace: str, labelled: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "-".join(labelled.values()), "namespace": namespace, "labels": dict(labelled)},
-        "spec": {"containers": [{"name": "main", "image": f"registry.example/{labelled['app']}:1.0"}]},
-    }
+def _pod(namespace: str, own: Mapping[str, str]) -> dict[str, Any]:
+    metadata = {"name": "-".join(own.values()), "namespace": namespace, "labels": dict(own)}
+    return _object("v1", "Pod", metadata, {"containers": [{"name": "main", "image": f"registry.example/{own['app']}"}]})
+
+
+def _object(version: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def _write(path: Path, documents: Iterable[dict[str, Any]]) -> None:
@@ -153,9 +161,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", type=Path, metavar="DIRECTORY")
     parser.add_argument("--pods", type=int, required=True, help=f"a multiple of {len(NAMESPACES)}")
-    parser.add_argument("--policies", type=int, required=True)
+    parser.add_argument("--policies", type=int, required=True, help=f"a multiple of {len(NAMESPACES)}")
+    parser.add_argument("--default-deny", action="store_true", help="the last policy of each namespace isolates it")
     arguments = parser.parse_args()
-    write_cluster(arguments.directory, arguments.pods, arguments.policies)
+    write_cluster(arguments.directory, arguments.pods, arguments.policies, default_deny=arguments.default_deny)
 
 
 if __name__ == "__main__":

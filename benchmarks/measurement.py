@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,18 @@ from statistics import median
 LAUNCH = Path(__file__).with_name("launch.py")
 
 
+class LimitMissed(Exception):
+    """Something takes more than it may. The measured section is written all the same.
+
+    Attributes:
+        lines: the section.
+    """
+
+    def __init__(self, missed: Sequence[str], lines: list[str]) -> None:
+        super().__init__("\n".join(missed))
+        self.lines = lines
+
+
 @dataclass(frozen=True)
 class Command:
     """A command to measure.
@@ -20,6 +33,8 @@ class Command:
         name: what the table calls it.
         arguments: the program, by its absolute path, and its arguments.
         codes: exit codes that count as success.
+        limit: whole seconds after which it is killed.
+        stoppable: whether that is a result: it takes more than this.
     """
 
     name: str
@@ -27,15 +42,18 @@ class Command:
     directory: Path | None = None
     environment: Mapping[str, str] | None = None
     codes: tuple[int, ...] = (0,)
+    limit: int = 300
+    stoppable: bool = False
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: wall and CPU time in seconds, peak resident memory in bytes."""
+    """One run: wall and CPU time in seconds, peak resident memory in bytes; a stopped one takes more than these."""
 
     seconds: float
     cpu_seconds: float
     peak_bytes: int
+    stopped: bool = False
 
 
 @dataclass
@@ -58,37 +76,41 @@ def measured(command: Command) -> Sample:
     """Run a command once, in a fresh process.
 
     Raises:
-        RuntimeError: it ended with an exit code that is no success.
+        RuntimeError: it ended with an exit code that is no success, or took too long.
     """
     done = subprocess.run(
-        [sys.executable, "-I", "-S", str(LAUNCH), *command.arguments],
+        [sys.executable, "-I", "-S", str(LAUNCH), str(command.limit), *command.arguments],
         cwd=command.directory,
         env=None if command.environment is None else dict(command.environment),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=command.limit + 60,
         check=True,
     )
     code, seconds, cpu_seconds, peak = done.stdout.split()
-    if int(code) not in command.codes:
+    stopped = int(code) == -signal.SIGKILL and float(seconds) >= command.limit
+    if stopped and not command.stoppable:
+        raise RuntimeError(f"{command.name}: not done after {command.limit} s\n{done.stderr}")
+    if not stopped and int(code) not in command.codes:
         raise RuntimeError(f"{command.name}: exit code {code}\n{done.stderr}")
-    return Sample(float(seconds), float(cpu_seconds), int(peak))
+    return Sample(float(seconds), float(cpu_seconds), int(peak), stopped)
 
 
 def alternated(
-    commands: Sequence[Command], rounds: int, before: Callable[[], None] | None = None
+    commands: Sequence[Command], rounds: int, before: Callable[[], None] | None = None, *, warm_up: bool = True
 ) -> dict[str, list[Sample]]:
     """Run the commands in turn, A B A B …, so that what else the machine does meets all alike.
 
     Args:
-        rounds: how often; one more round before them warms up and does not count.
+        rounds: how often.
         before: brings the world back to where every run begins.
+        warm_up: one more round before them, which does not count.
 
     Returns:
         Name → samples; the samples of one round have one index.
     """
     samples: dict[str, list[Sample]] = {command.name: [] for command in commands}
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for command in commands:
             if before is not None:
                 before()
@@ -110,7 +132,7 @@ def table(samples: Mapping[str, Sequence[Sample]]) -> list[str]:
         if runs is not ours:
             time = _ratio([our.seconds / run.seconds for our, run in zip(ours, runs, strict=True)])
             cpu = _ratio([our.cpu_seconds / run.cpu_seconds for our, run in zip(ours, runs, strict=True)])
-        cpu_seconds = _milliseconds(median(run.cpu_seconds for run in runs))
+        cpu_seconds = duration(median(run.cpu_seconds for run in runs))
         peak = median(run.peak_bytes for run in runs) / 2**20
         taken = spread([run.seconds for run in runs])
         lines.append(f"| {name} | {taken} | {cpu_seconds} | {peak:.0f} MiB | {time} | {cpu} |")
@@ -123,8 +145,9 @@ def _ratio(ratios: Sequence[float]) -> str:
 
 def spread(seconds: Sequence[float]) -> str:
     """Median, and least to greatest, as two cells of a table."""
-    return f"{_milliseconds(median(seconds))} | {_milliseconds(min(seconds))}-{_milliseconds(max(seconds))}"
+    return f"{duration(median(seconds))} | {duration(min(seconds))}-{duration(max(seconds))}"
 
 
-def _milliseconds(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
     return f"{seconds * 1000:.0f} ms" if seconds < 9.9995 else f"{seconds:.1f} s"

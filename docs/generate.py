@@ -1,6 +1,7 @@
 """Write what of the documentation is made from the code, and check the rest against it.
 
-`python docs/generate.py` writes `docs/schemas/*.json` (from the models) and `docs/cli.md` (from the command itself).
+`python docs/generate.py` writes the schemas of the files (from the models), `docs/cli.md` (from the command itself) and
+what stands between markers in the pages: the output of commands, and what the CNI profiles settle.
 `python docs/generate.py --check` writes nothing and tells what is not as it would be written; it also tells verbs and
 options without help, findings without an entry in `docs/findings.md` and the reverse, and YAML files whose schema
 comment leads nowhere or whose schema refuses them. Exit code 1 if there is anything to tell.
@@ -9,12 +10,17 @@ comment leads nowhere or whose schema refuses them. Exit code 1 if there is anyt
 from __future__ import annotations
 
 import ast
+import inspect
 import json
+import os
 import posixpath
 import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,7 @@ import click
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
+from breakglass.analysis.profile import PROFILES, Profile
 from breakglass.cli import breakglass
 from breakglass.model.activation import SCHEMA_COMMENT as ACTIVATION_COMMENT
 from breakglass.model.activation import Activation, activation_file
@@ -36,8 +43,25 @@ MODELS: dict[str, type[BaseModel]] = {"activation": Activation, "overlay": Overl
 SCHEMA_BASE = "https://breakglass.dev/schemas/v1alpha1"
 WIDTH = 100
 """Characters of a line of help."""
+PAGES = ("README.md", "docs/blast-radius.md")
+"""Pages that hold what is generated between markers."""
+PICTURES = {
+    "docs/examples/emergency.svg": (
+        "breakglass blast-radius docs/examples/platform docs/examples/emergency --closes 2026-11-23T02:43:00Z -o svg"
+    )
+}
+"""Files that are the output of one command."""
 
 _COMMENT = re.compile(r"^# yaml-language-server: \$schema=(\S+)$", re.MULTILINE)
+_OUTPUT = re.compile(
+    r"(?P<begin><!-- output, written by `make docs`: (?P<command>breakglass [^\n]+) -->\n)"
+    r"(?P<old>.*?)(?P<end><!-- output: end -->)",
+    re.DOTALL,
+)
+_PROFILES = re.compile(
+    r"(?P<begin><!-- profiles, written by `make docs` -->\n)(?P<old>.*?)(?P<end><!-- profiles: end -->)", re.DOTALL
+)
+_SETTLES = {True: "yes", False: "no", None: "*depends*"}
 _INTRODUCTION = """\
 # The command
 
@@ -61,7 +85,59 @@ and options.
 def generated() -> dict[str, str]:
     """Every generated file by its path inside the repository."""
     files = {f"docs/schemas/{name}.json": schema(name, model) for name, model in MODELS.items()}
-    return {**files, "docs/cli.md": reference()}
+    pages = {page: filled((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+    pictures = {file: run(command) for file, command in PICTURES.items()}
+    return {**files, "docs/cli.md": reference(), **pages, **pictures}
+
+
+def filled(page: str) -> str:
+    """A page with what belongs between its markers."""
+    page = _between(_OUTPUT, page, lambda found: _shown(found["command"]))
+    return _between(_PROFILES, page, lambda _: profiles())
+
+
+def _between(marked: re.Pattern[str], page: str, text: Callable[[re.Match[str]], str]) -> str:
+    return marked.sub(lambda found: f"{found['begin']}\n{text(found)}\n{found['end']}", page)
+
+
+def _shown(command: str) -> str:
+    """A command and its output: Markdown as it is, everything else as code."""
+    output = run(command)
+    if "-o markdown" not in command:
+        output = f"```{'json' if '-o json' in command else 'text'}\n{output}```\n"
+    return f"```bash\n{command}\n```\n\n{output}"
+
+
+@cache
+def run(command: str) -> str:
+    """What a command of ours prints in this repository.
+
+    Raises:
+        RuntimeError: it fails.
+    """
+    _, *arguments = shlex.split(command)
+    called = [sys.executable, "-m", "breakglass", *arguments]
+    environment = {**os.environ, "PYTHONUTF8": "1"}
+    done = subprocess.run(
+        called, capture_output=True, cwd=ROOT, env=environment, encoding="utf-8", timeout=60, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command} failed with exit code {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+def profiles() -> str:
+    """The table of what each CNI profile settles, a row for each question, in the words of `Profile`."""
+    questions = dict(re.findall(r"^    (\w+): (.+)$", inspect.getdoc(Profile) or "", re.MULTILINE))
+    rows = [
+        ("what", *PROFILES),
+        ("---",) * (1 + len(PROFILES)),
+        *(
+            (questions[field.name].rstrip("."), *(_SETTLES[getattr(each, field.name)] for each in PROFILES.values()))
+            for field in fields(Profile)
+        ),
+    ]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def schema(name: str, model: type[BaseModel]) -> str:
@@ -181,9 +257,9 @@ def _passed_on(identifier: ast.expr) -> tuple[str, str]:
 
 
 def undescribed() -> list[str]:
-    """Findings without an entry in docs/findings.md (a row: id, reason, remedy), and entries without a finding."""
+    """Findings without an entry in docs/findings.md (a row: anchor, id, why, what to do), and the reverse."""
     text = FINDINGS.read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([a-z-]+)` \| (.+) \| (.+) \|$", text, re.MULTILINE)
+    rows = re.findall(r'^\| <a id="([a-z-]+)"></a>`\1` \| (.+) \| (.+) \|$', text, re.MULTILINE)
     described, known = [row[0] for row in rows], finding_ids()
     twice = sorted({name for name in described if described.count(name) > 1})
     return [

@@ -150,12 +150,16 @@ def test_too_slow_and_too_much_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("output", "why"),
     [
-        (b"a: &x [1]\nb: *x\n", "alias"),
+        (b"a: &x [1]\nb: *x\n", "anchors and aliases are not allowed"),
+        (b"a: &x [1]\n", "anchors and aliases are not allowed"),
+        (b"a: *x\n", "no anchor"),
         (b"- 1\n", "no object"),
-        (b"a: !!binary aGk=\n", "no object"),
-        (b"1: a\n", "no object"),
-        (b"a: [\n", "no YAML"),
-        (b"a: !!python/object/apply:os.getcwd []\n", "no YAML"),
+        (b"a: !!binary aGk=\n", "tag !!binary"),
+        (b"a: 1\na: 2\n", "stands twice"),
+        (b"~: a\n", "no key"),
+        (b"1: a\n", "without apiVersion"),
+        (b"a: [\n", "not YAML"),
+        (b"a: !!python/object/apply:os.getcwd []\n", "tag !!python"),
     ],
 )
 def test_hostile_output_is_refused(
@@ -166,8 +170,27 @@ def test_hostile_output_is_refused(
     impostor.write_text(f"#!/bin/sh\nexec /bin/cat '{tmp_path}/output'\n")
     impostor.chmod(0o755)
     monkeypatch.setattr(KustomizeRenderer, "_kubectl", impostor)
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(Refused, match=f"kustomize wrote what is no manifest: .*{why}"):
         renderer.render({"r/kustomization.yaml": b""}, "r")
+
+
+def test_equal_objects_of_two_renders_share_their_values_for_a_while(
+    renderer: KustomizeRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"r/kustomization.yaml": b"resources: [a.yaml]\n", "r/a.yaml": CONFIG_MAP}
+    more = {
+        "r/kustomization.yaml": b"resources: [a.yaml, b.yaml]\n",
+        "r/a.yaml": CONFIG_MAP,
+        "r/b.yaml": CONFIG_MAP.replace(b"name: a", b"name: b"),
+    }
+    (before,) = renderer.render(files, "r")
+    after, added = renderer.render(more, "r")
+    assert after == before != added
+    assert after["data"] is before["data"]
+    monkeypatch.setattr(kustomize, "LARGEST_MEMORY", 0)
+    (later,) = renderer.render(files, "r")
+    assert later == before
+    assert later["data"] is not before["data"]
 
 
 def test_only_the_wheels_kubectl_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from network_objects import Manifest, policy
 
-from breakglass.analysis.contract import describe, evaluate
+from breakglass.analysis.contract import assess
+from breakglass.analysis.passage import Controller
 from breakglass.model.document import read
 from breakglass.model.overlay import Overlay
 
@@ -55,6 +56,8 @@ def opened(overlay: str, baseline: list[Manifest], scratch: Path) -> list[Manife
     return rendered if patches else [*baseline, *rendered]
 
 
+CONTROLLERS = (Controller("edge", {"app.kubernetes.io/name": "traefik"}),)
+
 EXPECTED = {
     "db-from-bastion": ("opens     ops/bastion → data/postgres TCP 5432",),
     "exec-into-shop": (
@@ -75,10 +78,12 @@ EXPECTED = {
         "exposes   2026-11-23-ingress-to-admin-7f3a.emergency.example.com/ → shop/admin:9090",
     ),
     "lift-isolation": (
+        "opens     kube-system/k8s-app=kube-dns, every address → ops/bastion every port",
         "opens     ops/bastion → edge/traefik TCP 8000, TCP 8443",
+        "opens     ops/bastion → every address every port",
+        "opens     ops/bastion → kube-system/k8s-app=kube-dns SCTP every port, TCP 1-52, TCP 54-65535, UDP 1-52, "
+        "UDP 54-65535",
         "opens     ops/bastion → monitoring/prometheus TCP 9090",
-        "opens     ops/bastion → everything outside every port",
-        "opens     everything outside → ops/bastion every port",
     ),
 }
 
@@ -92,12 +97,14 @@ def test_the_overlay_keeps_its_contract(overlay: str, baseline: list[Manifest], 
     file = EMERGENCY / overlay / "overlay.yaml"
     contract = read(file.read_bytes(), file.name, Overlay).spec.contract
     after, activation = opened(overlay, baseline, tmp_path / "with space"), activation_of(overlay)
-    findings = evaluate(contract, baseline, after, file.name, activation)
+    found = assess(contract, baseline, after, file.name, activation, CONTROLLERS)
+    findings = found.findings
     assert [finding for finding in findings if finding.id != "contract-isolation-lifted"] == []
     assert bool(findings) == (overlay == "lift-isolation")
-    assert describe(baseline, after, activation) == EXPECTED[overlay]
+    assert found.lines == EXPECTED[overlay]
     # The same overlay with one policy that opens the database to everybody is refused.
     wide = policy("data/wide", ingress=[{}])
     assert "contract-opened-outside" in {
-        finding.id for finding in evaluate(contract, baseline, [*after, wide], file.name, activation)
+        finding.id
+        for finding in assess(contract, baseline, [*after, wide], file.name, activation, CONTROLLERS).findings
     }

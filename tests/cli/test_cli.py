@@ -67,8 +67,8 @@ def test_the_help_lists_every_verb_without_importing_one() -> None:
         timeout=60,
         check=True,
     )
-    assert re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Verbs:")[2], re.MULTILINE) == list(VERBS)
-    assert not {f"breakglass.cli.{verb}" for verb in VERBS} & set(done.stderr.split())
+    assert re.findall(r"^  ([a-z-]+)  ", done.stdout.partition("Verbs:")[2], re.MULTILINE) == list(VERBS)
+    assert not {f"breakglass.cli.{verb.replace('-', '_')}" for verb in VERBS} & set(done.stderr.split())
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS)
@@ -79,7 +79,7 @@ def test_every_verb_prints_json_if_asked(path: str, command: click.Command) -> N
     assert bool(outputs) == (path not in WITHOUT_OUTPUT)
     for output in outputs:
         assert isinstance(output.type, click.Choice)
-        assert list(output.type.choices) == ["text", "json"]
+        assert list(output.type.choices)[:2] == ["text", "json"]
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,10 @@ def links(page: str, text: str) -> Iterator[Link]:
 
 
 def anchors(text: str) -> set[str]:
-    """What GitHub lets a link name in a page: its headings, lower case, without punctuation, spaces as hyphens."""
+    """What GitHub lets a link name: anchors, and headings in lower case, without punctuation, spaces as hyphens."""
     headings = re.findall(r"^#+ +(.+?) *$", prose(text), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    named = re.findall(r'<a id="([\w-]+)"></a>', prose(text))
+    return {*named, *(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings)}
 
 
 def code(text: str) -> Iterator[str]:
@@ -169,6 +170,11 @@ def test_a_call_that_cannot_be_is_told(call: str, told: str | None) -> None:
 def test_headings_become_anchors_as_github_makes_them() -> None:
     page = "# A `verb`, or two\n\n```bash\n# no heading\n```\n## What is *not* there yet?\n"
     assert anchors(page) == {"a-verb-or-two", "what-is-not-there-yet"}
+
+
+def test_an_anchor_can_be_linked_to_unless_it_is_code() -> None:
+    page = '| <a id="contract-shuts"></a>`contract-shuts` |\n\n```html\n<a id="shown"></a>\n```\n'
+    assert anchors(page) == {"contract-shuts"}
 
 
 @pytest.fixture(scope="module")

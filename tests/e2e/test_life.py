@@ -40,7 +40,11 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     platform.settle()
     assert ("check.yml", "success") in conclusions(platform, begin)
     comments = platform.call("robin", "GET", f"/issues/{request.number}/comments")
-    assert any("ops/bastion → data/postgres TCP 5432" in comment["body"] for comment in comments)
+    (page,) = [comment["body"] for comment in comments if "breakglass-check" in comment["body"]]
+    opens = "Opens `ops/bastion[Deployment]` → `data/postgres[StatefulSet]` TCP 5432; nothing is red; closes by itself 25s"
+    assert f"**The check passed. {opens} after the merge**" in page
+    assert "| yes | keeps shut | `shop/web` → `data/postgres` TCP 5432 |" in page
+    assert "```mermaid" in page
     assert platform.names("prod-eu", DATA, "data") == before[0], "nothing opens before the merge"
 
     agree(platform, request, "ines", "dana")

@@ -174,7 +174,7 @@ def test_the_approvals_so_far_are_counted(world: World) -> None:
         assert checked.verdict is not None
         assert checked.verdict.approved_by == passed_by
         assert checked.passed
-        assert f"Approved by {len(passed_by)} of 2" in comment_of(checked)
+        assert f"{len(passed_by)} of 2" in comment_of(checked)
 
 
 def test_a_pull_request_to_another_branch_is_refused(world: World) -> None:

@@ -24,7 +24,8 @@ ALLOWED = {"apiVersion", "kind", "resources", "patches", "replacements", "labels
 
 
 def connections(listed: list[Manifest]) -> set[Connection]:
-    return {Connection(each["from"], each["to"], each["protocol"], each["port"]) for each in listed}
+    between_workloads = [each for each in listed if isinstance(each["from"], str) and isinstance(each["to"], str)]
+    return {Connection(each["from"], each["to"], each["protocol"], each["port"]) for each in between_workloads}
 
 
 def granted(listed: list[Manifest]) -> set[tuple[str, str, str, str, str]]:

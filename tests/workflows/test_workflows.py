@@ -130,7 +130,9 @@ def test_check_runs_nothing_of_the_pull_request() -> None:
         "actions/checkout",
         "./.github/actions/install",
     }
-    assert script("check") == 'breakglass check --comment --pull-request "$PULL_REQUEST"'
+    assert script("check") == (
+        'breakglass check --comment --job-summary "$GITHUB_STEP_SUMMARY" --pull-request "$PULL_REQUEST"'
+    )
 
 
 def test_each_production_cluster_has_an_applier_that_waits_only_for_itself() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from breakglass.model.evidence import Review
     from breakglass.model.inventory import Inventory
     from breakglass.model.manifest import Manifest, ObjectKey
+    from breakglass.model.source import SourcedManifest
 
 
 Report = Callable[[str], None]
@@ -206,6 +207,21 @@ class Renderer(Protocol):
         Raises:
             Refused: kustomize refused; its own words are in the error.
         """
+
+
+class Manifests(Protocol):
+    """Manifests by path, of no commit in particular."""
+
+    def read(self, path: str) -> tuple[SourcedManifest, ...]:
+        """Every object of a file, a directory, a kustomize root, or standard input (`-`); none stands twice.
+
+        Raises:
+            NotFound: there is nothing at the path.
+            Refused: with `file:line`: something there cannot be read, is no manifest, or stands twice.
+        """
+
+    def read_both(self, before: str, after: str) -> tuple[tuple[SourcedManifest, ...], tuple[SourcedManifest, ...]]:
+        """Both sides of a comparison, each as `read` reads it."""
 
 
 class Cluster(Protocol):

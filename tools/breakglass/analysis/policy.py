@@ -64,12 +64,7 @@ class DomainNamesPeer:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownPeer:
-    """A peer of a kind that the reader does not know: an accept means nobody by it, everything else everybody."""
-
-
-Peer = PodPeer | BlockPeer | NetworksPeer | NodesPeer | DomainNamesPeer | UnknownPeer
+Peer = PodPeer | BlockPeer | NetworksPeer | NodesPeer | DomainNamesPeer
 
 
 @dataclass(frozen=True, slots=True)

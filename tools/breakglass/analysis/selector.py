@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from breakglass.analysis.field import known, labels, mappings, text, texts
+from breakglass.analysis.field import known, label_complaint, labels, mappings, text, texts
 from breakglass.model.source import Place
 
 
@@ -60,7 +60,8 @@ def read_selector(selector: Mapping[str, Any], where: Place) -> Selector:
         where: the object it stands in, for errors.
 
     Raises:
-        Refused: an unknown field or operator, values where there must be none, none where there must be some.
+        Refused: an unknown field or operator, values where there must be none, none where there must be some, a key or
+            a value that no label can have.
     """
     known(selector, {"matchLabels", "matchExpressions"}, "the selector", where)
     equal = labels(selector, "matchLabels", where)
@@ -73,8 +74,13 @@ def _read_expression(expression: Mapping[str, Any], where: Place) -> Requirement
     known(expression, {"key", "operator", "values"}, "the expression", where)
     key, operator = text(expression, "key", where), text(expression, "operator", where)
     values = frozenset(texts(expression, "values", where))
-    if not key or operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-        raise where.refusal(f"{operator or 'nothing'} is no operator of a selector")
+    if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+        raise where.refusal(f"{operator[:80] or 'nothing'} is no operator of a selector", expression, "operator")
     if bool(values) != (operator in ("In", "NotIn")):
-        raise where.refusal(f"{operator} has {len(values)} values")
+        raise where.refusal(f"{operator} has {len(values)} values", expression, "values")
+    if complaint := label_complaint(key):
+        raise where.refusal(complaint, expression, "key")
+    for value in values:
+        if complaint := label_complaint(key, value):
+            raise where.refusal(complaint, expression, "values")
     return Requirement(key, operator, values)

@@ -20,6 +20,10 @@ VERBS = {
     "expire": "Close all that is over and see the clusters closed.",
     "drill": "Rehearse an overlay and time it.",
     "audit": "Who could reach what, when, and who said so.",
+    "blast-radius": "What a change opens, on one page.",
+    "connectivity": "Who reaches whom, before and after.",
+    "access": "Who may do what, before and after.",
+    "exposure": "What the outside reaches, before and after.",
     "agent": "Close expired windows from inside a cluster.",
     "doctor": "What is missing or wrong, with the fix.",
     "init": "Write all of this into another repository.",
@@ -42,7 +46,7 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"breakglass.cli.{cmd_name}")
+        module = importlib.import_module(f"breakglass.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

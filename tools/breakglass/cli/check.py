@@ -29,6 +29,15 @@ _PURPOSES = {"opening": "an opening", "closing": "a closing", "other": "neither 
     "--pull-request", type=click.IntRange(min=1), metavar="NUMBER", help="Check this pull request, approvals included."
 )
 @click.option("--comment", is_flag=True, help="Write the result into the pull request's one comment.")
+@click.option(
+    "--job-summary",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Append the page, in Markdown, to this file: $GITHUB_STEP_SUMMARY.",
+)
+@click.option(
+    "--sarif", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the findings as SARIF."
+)
 @click.option("clusters", "--cluster", multiple=True, help="Ask this cluster for a server-side dry run.")
 @directory_option
 @kubeconfig_option
@@ -37,6 +46,8 @@ def command(
     revision: str,
     pull_request: int | None,
     comment: bool,
+    job_summary: Path | None,
+    sarif: Path | None,
     clusters: tuple[str, ...],
     directory: Path,
     kubeconfig: Path | None,
@@ -46,23 +57,30 @@ def command(
 
     Prints every finding, not the first; exit code 1 if one is an error. Nothing of the branch is run.
     """
+    from breakglass.analysis.report.blast_radius import sarif_of
     from breakglass.lifecycle.check import check, check_pull_request, dry_run
-    from breakglass.lifecycle.comment import MARKER, comment_of
+    from breakglass.lifecycle.comment import MARKER, comment_of, page_of, summary_of
 
     # The check of a closing must pass on a broken main; openings are judged by the policies of their own commits.
     wired = wiring(directory, kubeconfig, closing=True)
     repository, now = wired.repository, wired.clock.now()
     repository.fetch()
+    pull = None
     if pull_request is None:
         base = repository.resolve(f"refs/remotes/origin/{wired.branch}")
         checked = check(repository, wired.renderer, base, repository.resolve(revision), now)
     else:
         pull, checked = check_pull_request(repository, wired.forge, wired.renderer, pull_request, wired.branch, now)
-        if comment:
-            wired.forge.comment(pull.number, MARKER, comment_of(checked))
     for name in clusters:
         if checked.activation is None or name in checked.activation.spec.clusters:
             checked.findings += dry_run(wired.cluster(name), checked.changes, name)
+    if pull is not None and comment:
+        wired.forge.comment(pull.number, MARKER, comment_of(checked))
+    if job_summary is not None:
+        with job_summary.open("a", encoding="utf-8") as file:
+            file.writelines(summary_of(checked))
+    if sarif is not None:
+        sarif.write_text(sarif_of(page_of(checked), wired.policy.spec.forge.repository), encoding="utf-8")
     if output == "json":
         emit_json("Check", _json(checked))
     else:

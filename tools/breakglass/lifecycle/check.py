@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
-from breakglass.analysis.contract import assess
+from breakglass.analysis.contract import Assessment, assess
+from breakglass.analysis.passage import controllers_of
 from breakglass.lifecycle.approval import gather
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
 from breakglass.lifecycle.render import desired_state, judge_scope, layered, render_baseline, render_delta
@@ -42,7 +44,7 @@ class Checked:
         activation: the request, where the change is an opening whose file can be read.
         overlay: its overlay, where that can be read.
         changes: its delta, where that can be rendered.
-        opens: what it opens, one line each, for people.
+        assessments: the contract held to what changes, by the baseline that it changes.
         closes: ids that a closing removes.
         verdict: the approvals, where a pull request was asked about.
     """
@@ -52,9 +54,14 @@ class Checked:
     activation: Activation | None = None
     overlay: OverlayContent | None = None
     changes: tuple[Change, ...] = ()
-    opens: tuple[str, ...] = ()
+    assessments: dict[str, Assessment] = field(default_factory=dict)
     closes: tuple[str, ...] = ()
     verdict: Verdict | None = None
+
+    @property
+    def opens(self) -> tuple[str, ...]:
+        """What it opens, one line each, for people."""
+        return tuple(dict.fromkeys(line for each in self.assessments.values() for line in each.lines))
 
     @property
     def passed(self) -> bool:
@@ -150,16 +157,28 @@ def _judge_renders(repository: Repository, renderer: Renderer, base: str, policy
     roots = dict.fromkeys(policy.spec.clusters[name].baseline for name in activation.spec.clusters)
     for root in roots:
         try:
-            baseline = render_baseline(repository, renderer, base, root)
-            checked.changes = render_delta(renderer, activation, content, baseline if layered(content) else None)
+            baseline, checked.changes = _render(repository, renderer, base, root, activation, content)
         except Refused as error:
             checked.findings.append(_finding("render", error, content.root))
             continue
         desired = desired_state(baseline, [checked.changes])
         checked.findings += judge_scope(checked.changes, content.overlay, policy)
-        contract = content.overlay.spec.contract
-        findings, checked.opens = assess(contract, baseline, desired, where=file, activation=activation.id)
-        checked.findings += findings
+        contract, controllers = content.overlay.spec.contract, controllers_of(policy)
+        assessment = assess(contract, baseline, desired, file, activation.id, controllers)
+        checked.assessments[root] = assessment
+        checked.findings += assessment.findings
+
+
+def _render(
+    repository: Repository, renderer: Renderer, base: str, root: str, activation: Activation, content: OverlayContent
+) -> tuple[tuple[Manifest, ...], tuple[Change, ...]]:
+    """The baseline and the delta, side by side where neither needs the other."""
+    if layered(content):
+        baseline = render_baseline(repository, renderer, base, root)
+        return baseline, render_delta(renderer, activation, content, baseline)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        delta = beside.submit(render_delta, renderer, activation, content, None)
+        return render_baseline(repository, renderer, base, root), delta.result()
 
 
 def dry_run(cluster: Cluster, changes: tuple[Change, ...], name: str) -> list[Finding]:

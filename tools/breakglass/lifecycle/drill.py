@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-from breakglass.analysis.contract import evaluate
+from breakglass.analysis.contract import assess
+from breakglass.analysis.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
 from breakglass.lifecycle.proof import differences
@@ -15,7 +16,7 @@ from breakglass.lifecycle.reconcile import Opening, close, open_window, return_s
 from breakglass.lifecycle.render import judge_scope, layered, refuse_on, render_baseline, render_delta
 from breakglass.model.activation import Activation, Scalar, new_activation
 from breakglass.model.errors import BreakglassError, NotFound, Refused
-from breakglass.model.finding import Finding
+from breakglass.model.finding import Finding, refuses
 from breakglass.model.inventory import Inventory
 from breakglass.model.ledger import Drilled, Phase, describe_findings, paths
 from breakglass.model.manifest import Manifest, key_of
@@ -117,7 +118,7 @@ def _rehearse(
     opening = Opening(activation, commit, started, started + WINDOW, (), changes)
     try:
         timed("open", lambda: open_window(setting.cluster, opening, None, setting.clock))
-        findings += timed("probe", lambda: _probe(setting, activation, content, baseline, before))
+        findings += timed("probe", lambda: _probe(setting, activation, content, policy, baseline, before))
     except BreakglassError as error:
         findings.append(Finding("drill-open", error.what, error.where or activation.id, error.remedy or ""))
     finally:
@@ -135,7 +136,7 @@ def _rehearse(
         cluster=setting.name,
         digest=content.digest,
         startedAt=started.replace(microsecond=0),
-        passed=not findings,
+        passed=not refuses(findings),
         phases=phases,
         findings=describe_findings(findings),
     )
@@ -158,13 +159,15 @@ def _probe(
     setting: Drill,
     activation: Activation,
     content: OverlayContent,
+    policy: Policy,
     baseline: tuple[Manifest, ...],
     before: tuple[Manifest, ...],
 ) -> list[Finding]:
     """Hold the contract to the live objects, and ask the API server itself about every grant."""
     contract = content.overlay.spec.contract
     after = _live(setting, content, baseline)
-    findings = evaluate(contract, before, after, where=activation.spec.overlay, activation=activation.id)
+    where, controllers = activation.spec.overlay, controllers_of(policy)
+    findings = assess(contract, before, after, where, activation.id, controllers).findings
     probes = [(grant, True) for grant in contract.grants] + [(grant, False) for grant in contract.keepsDenied]
     own = {key.name for key in map(key_of, after) if key.kind == "ServiceAccount"}
     for grant, expected in probes:

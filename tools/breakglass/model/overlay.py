@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -21,6 +22,16 @@ Subject = Annotated[
 ]
 
 
+def _canonical_cidr(written: str) -> str:
+    try:
+        network = ip_network(written)
+    except ValueError as error:
+        raise ValueError(f"not a CIDR: {error}") from None
+    if str(network) != written:
+        raise ValueError(f"write {network}")
+    return written
+
+
 class Scope(Strict):
     """Where the overlay may be opened, and what it may touch there."""
 
@@ -29,16 +40,91 @@ class Scope(Strict):
     kinds: list[KindName] = Field(min_length=1)
 
 
-class Connection(Strict):
-    """A connection between two workloads, `namespace/name` each."""
+class LabelExpression(Strict):
+    """One condition on one label, as in Kubernetes' label selectors."""
 
-    source: Workload = Field(alias="from")
-    destination: Workload = Field(alias="to")
-    port: int = Field(ge=1, le=65535)
-    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    key: str = Field(min_length=1, max_length=317)
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    values: list[str] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _values_where_needed(self) -> Self:
+        if bool(self.values) != (self.operator in ("In", "NotIn")):
+            raise ValueError("In and NotIn need values, Exists and DoesNotExist take none")
+        return self
+
+
+class LabelSelector(Strict):
+    """A label selector; without conditions it selects everything."""
+
+    matchLabels: dict[str, str] = Field(default={})
+    matchExpressions: list[LabelExpression] = Field(default=[])
 
     def __str__(self) -> str:
-        return f"{self.source} → {self.destination} {self.protocol} {self.port}"
+        equal = [f"{key}={value}" for key, value in self.matchLabels.items()]
+        more = [" ".join([each.key, each.operator, *each.values]) for each in self.matchExpressions]
+        return ",".join([*equal, *more]) or "any"
+
+
+class PodsEnd(Strict):
+    """Pods by their labels, those that no manifest holds included."""
+
+    namespace: NamespaceName | None = Field(None, description="The namespace they are in.")
+    namespaceSelector: LabelSelector | None = Field(None, description="The namespaces they are in; {} is every one.")
+    podSelector: LabelSelector = Field(LabelSelector(), description="Which pods of those namespaces; {} is every one.")
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if (self.namespace is None) == (self.namespaceSelector is None):
+            raise ValueError("name either a namespace or a namespaceSelector")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.namespace or f'({self.namespaceSelector})'}/({self.podSelector})"
+
+
+class AddressesEnd(Strict):
+    """Addresses outside the cluster."""
+
+    cidr: Annotated[str, AfterValidator(_canonical_cidr)] = Field(
+        description="Such as 198.51.100.0/24 or 2001:db8::/32."
+    )
+
+    def __str__(self) -> str:
+        return self.cidr
+
+
+End = Workload | PodsEnd | AddressesEnd
+"""One end of a connection: `namespace/name` of a workload, pods by their labels, or addresses."""
+
+
+class Connection(Strict):
+    """Connections from one end to another; without a port, every port of the protocol."""
+
+    source: End = Field(alias="from", description="namespace/name of a workload, pods by labels, or addresses.")
+    destination: End = Field(alias="to", description="namespace/name of a workload, pods by labels, or addresses.")
+    port: int | None = Field(None, ge=1, le=65535)
+    endPort: int | None = Field(None, ge=1, le=65535, description="Last port of a range that begins with port.")
+    protocol: Literal["TCP", "UDP", "SCTP", "*"] = Field("TCP", description="* is every protocol, on every port.")
+
+    @model_validator(mode="after")
+    def _ports_in_order(self) -> Self:
+        if self.endPort is not None and (self.port is None or self.endPort < self.port):
+            raise ValueError("endPort needs a port that is not above it")
+        if self.protocol == "*" and self.port is not None:
+            raise ValueError("a port belongs to one protocol")
+        if isinstance(self.source, AddressesEnd) and isinstance(self.destination, AddressesEnd):
+            raise ValueError("one of the two ends is in the cluster")
+        return self
+
+    def __str__(self) -> str:
+        if self.protocol == "*":
+            ports = "every port"
+        elif self.port is None:
+            ports = f"{self.protocol} every port"
+        else:
+            ports = f"{self.protocol} {self.port}" + (f"-{self.endPort}" if self.endPort else "")
+        return f"{self.source} → {self.destination} {ports}"
 
 
 class Endpoint(Strict):

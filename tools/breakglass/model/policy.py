@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, model_validator
 
 from breakglass.model.document import Strict
-from breakglass.model.name import Approver, ClusterName, KindName, Login, RelativePath, RepositoryName
+from breakglass.model.name import Approver, ClusterName, KindName, Login, NamespaceName, RelativePath, RepositoryName
 from breakglass.model.time import Duration
 
 API_VERSION = "breakglass.dev/v1alpha1"
@@ -92,6 +92,30 @@ class Approvals(Strict):
     approvers: list[Approver] = Field(min_length=1, description="Users (@login) and teams (@organisation/team).")
 
 
+LabelName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([-a-z0-9.]{0,250}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"
+    ),
+]
+LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?$")]
+
+
+class PodLabels(Strict):
+    """Pods by their labels."""
+
+    matchLabels: dict[LabelName, LabelValue] = Field(
+        min_length=1, description="Labels that the pods carry, all of them."
+    )
+
+
+class IngressController(Strict):
+    """Pods that serve Ingresses and routes: what the outside comes through on its way to a workload."""
+
+    namespace: NamespaceName = Field(description="The namespace that they run in.")
+    podSelector: PodLabels = Field(description="Which pods of the namespace.")
+
+
 class PolicySpec(Strict):
     """What the policy says."""
 
@@ -104,6 +128,9 @@ class PolicySpec(Strict):
     )
     approvals: Approvals
     kinds: list[KindName] = Field(min_length=1, description="Kinds that an overlay may contain.")
+    ingressControllers: list[IngressController] = Field(
+        [], max_length=100, description="Without any, the analysis takes a pod that no policy names."
+    )
 
     @model_validator(mode="after")
     def _closable(self) -> Self:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+from yaml._yaml import CParser
 
 from breakglass.model.errors import Refused
 from breakglass.model.manifest import Manifest, key_of
@@ -23,8 +24,8 @@ class Source:
 
     Attributes:
         file: the file's name, for people.
-        line: the line that the document's text begins at, from 1.
-        text: the document's own text.
+        line: the line that the document's text begins at, from 1; 0 where lines say nothing to people (a render).
+        text: the document's own text; empty where there are no lines.
         path: leads from the document to the manifest; empty unless it is an item of a List.
     """
 
@@ -33,20 +34,16 @@ class Source:
     text: str
     path: Path = ()
 
+    def place_of(self, path: Path = ()) -> str:
+        """`file:line` of a value of the manifest; the file alone where there are no lines."""
+        return f"{self.file}:{self.line_of(path)}" if self.line else self.file
+
     def line_of(self, path: Path) -> int:
         """The line of a value of the manifest, or of the nearest thing around it. Reads the text again: for errors."""
         try:
-            node: yaml.Node | None = yaml.compose(self.text, yaml.CSafeLoader)
+            return self.line + _line(CParser(self.text), (*self.path, *path))
         except yaml.YAMLError:
             return self.line
-        found = node
-        for step in (*self.path, *path):
-            inner = _step(node, step) if node is not None else None
-            if inner is None:
-                break
-            found, node = inner
-        # A document's mark is that of its marker line; its first key says more.
-        return self.line + (found.start_mark.line if found is not None else 0)
 
 
 class SourcedManifest(dict[str, Any]):
@@ -87,17 +84,49 @@ class Place:
         key = str(key_of(self.manifest))
         if not isinstance(self.manifest, SourcedManifest):
             return key
-        source = self.manifest.source
-        return f"{source.file}:{source.line_of(path)}: {key}"
+        return f"{self.manifest.source.place_of(path)}: {key}"
 
 
-def _step(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
-    """Where a step leads: the node to point at (the key of a mapping), and the value."""
-    if isinstance(node, yaml.MappingNode):
-        return next(((key, value) for key, value in node.value if key.value == step), None)
-    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step], node.value[step]
+def _line(parser: CParser, path: Path) -> int:
+    """The line (from 0) that a path leads to in the first document; nothing of it is built, it may be large."""
+    event = parser.get_event()
+    while isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent):
+        event = parser.get_event()
+    pointed: Any = event
+    for step in path:
+        found = _step(parser, event, step)
+        if found is None:
+            break
+        pointed, event = found
+    return int(pointed.start_mark.line)
+
+
+def _step(parser: CParser, event: yaml.Event | None, step: str | int) -> tuple[Any, Any] | None:
+    """Where a step leads from the value that an event begins: what to point at (a key, an item), and the value."""
+    if isinstance(event, yaml.MappingStartEvent):
+        while not isinstance(key := parser.get_event(), yaml.MappingEndEvent):
+            _skip(parser, key)
+            value = parser.get_event()
+            if isinstance(key, yaml.ScalarEvent) and key.value == step:
+                return key, value
+            _skip(parser, value)
+    elif isinstance(event, yaml.SequenceStartEvent) and isinstance(step, int):
+        while not isinstance(item := parser.get_event(), yaml.SequenceEndEvent):
+            if not step:
+                return item, item
+            _skip(parser, item)
+            step -= 1
     return None
+
+
+def _skip(parser: CParser, event: Any) -> None:
+    """Read to the end of the value that an event begins."""
+    depth = 0
+    while True:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if not depth:
+            return
+        event = parser.get_event()
 
 
 def _path_to(root: Any, wanted: Mapping[str, Any]) -> Path | None:

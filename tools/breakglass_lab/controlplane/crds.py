@@ -14,8 +14,10 @@ import yaml
 from breakglass_lab.controlplane.progress import standard_error
 from breakglass_lab.controlplane.toolchain import BuildError, cache_directory, go, only_one
 
-_MODULE = Path(__file__).with_name("crds")
-_STANDARD_CHANNEL = Path("config", "crd", "standard")
+_PINNED = Path(__file__).with_name("crds")
+"""The Go module that pins the newest versions."""
+_PINNED_V1ALPHA1 = _PINNED / "v1alpha1"
+"""The Go module that pins the last version with AdminNetworkPolicy and BaselineAdminNetworkPolicy."""
 
 
 def gateway_api_crds() -> list[dict[str, Any]]:
@@ -23,31 +25,36 @@ def gateway_api_crds() -> list[dict[str, Any]]:
 
     Parsed once and kept in the user's cache directory; Go is needed only the first time. Raises BuildError.
     """
-    return _crds("sigs.k8s.io/gateway-api", standard_error())
+    return _crds("sigs.k8s.io/gateway-api", "standard", _PINNED, standard_error())
 
 
 def network_policy_api_crds() -> list[dict[str, Any]]:
-    """The CRD ClusterNetworkPolicy (https://network-policy-api.sigs.k8s.io/), cached like those of Gateway API."""
-    return _crds("sigs.k8s.io/network-policy-api", standard_error())
+    """ClusterNetworkPolicy, AdminNetworkPolicy and BaselineAdminNetworkPolicy (https://network-policy-api.sigs.k8s.io/).
+
+    Their experimental channel, which knows every field; cached like those of Gateway API. Raises BuildError.
+    """
+    module, progress = "sigs.k8s.io/network-policy-api", standard_error()
+    return [crd for pinned in (_PINNED, _PINNED_V1ALPHA1) for crd in _crds(module, "experimental", pinned, progress)]
 
 
-def _crds(module: str, progress: Callable[[str], None]) -> list[dict[str, Any]]:
-    digest = hashlib.sha256((_MODULE / "go.sum").read_bytes()).hexdigest()[:16]
+def _crds(module: str, channel: str, pinned: Path, progress: Callable[[str], None]) -> list[dict[str, Any]]:
+    digest = hashlib.sha256((pinned / "go.sum").read_bytes()).hexdigest()[:16]
     directory = cache_directory("crds")
-    cached = directory / f"{module.rpartition('/')[2]}-{digest}.json"
+    cached = directory / f"{module.rpartition('/')[2]}-{channel}-{digest}.json"
     if not cached.is_file():
         with only_one(directory / "lock", progress, f"the CRDs of {module}"):
             if not cached.is_file():
-                _write_atomically(cached, json.dumps(_parse(_download(module, progress) / _STANDARD_CHANNEL)))
+                published = _download(module, pinned, progress) / "config" / "crd" / channel
+                _write_atomically(cached, json.dumps(_parse(published)))
     crds: list[dict[str, Any]] = json.loads(cached.read_text(encoding="utf-8"))
     return crds
 
 
-def _download(module: str, progress: Callable[[str], None]) -> Path:
+def _download(module: str, pinned: Path, progress: Callable[[str], None]) -> Path:
     """The directory of the module in Go's module cache; go checks it against go.sum."""
     progress(f"downloading the CRDs of {module}")
     command = [go(progress), "mod", "download", "-json", module]
-    answer = subprocess.run(command, cwd=_MODULE, capture_output=True, text=True, check=False)
+    answer = subprocess.run(command, cwd=pinned, capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         raise BuildError(f"the Go module {module} cannot be downloaded:\n{answer.stdout}{answer.stderr}")
     return Path(json.loads(answer.stdout)["Dir"])
