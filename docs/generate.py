@@ -28,7 +28,7 @@ import click
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel
 
-from breakglass.analysis.profile import PROFILES, Profile
+from breakglass.analysis.network.profile import PROFILES, Profile
 from breakglass.cli import breakglass
 from breakglass.model.activation import SCHEMA_COMMENT as ACTIVATION_COMMENT
 from breakglass.model.activation import Activation, activation_file

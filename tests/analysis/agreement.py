@@ -15,17 +15,17 @@ from clusters import Probe as Question
 from hypothesis import strategies as st
 from naive import Cluster
 
-from breakglass.analysis.compiled import CompiledPolicies
-from breakglass.analysis.connections import Allowed, Answer, Connections, changed, connections
-from breakglass.analysis.network import read_network
-from breakglass.analysis.portline import interval
-from breakglass.analysis.ports import Ports
+from breakglass.analysis.exposure.service import read_services
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.connections import Allowed, Answer, Connections, changed, connections
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.network.portline import interval
+from breakglass.analysis.network.ports import Ports
+from breakglass.analysis.network.profile import Profile
+from breakglass.analysis.network.reach import Column, columns, part_at
+from breakglass.analysis.network.space import Objects, Space, on_line
+from breakglass.analysis.network.state import State
 from breakglass.analysis.probe import Probe, Prober
-from breakglass.analysis.profile import Profile
-from breakglass.analysis.reach import Column, columns, part_at
-from breakglass.analysis.service import read_services
-from breakglass.analysis.space import Objects, Space, on_line
-from breakglass.analysis.state import State
 
 Manifest = dict[str, Any]
 Pairs = dict[tuple[str, str], Answer]

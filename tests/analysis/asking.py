@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from breakglass.analysis.comparison import Comparison, Map, read_network_and_routes
-from breakglass.analysis.connections import Allowed, Connections
-from breakglass.analysis.explain import Explanation
-from breakglass.analysis.names import ports_shown
+from breakglass.analysis.exposure.service import read_services
+from breakglass.analysis.network.connections import Allowed, Connections
+from breakglass.analysis.network.explain import Explanation
+from breakglass.analysis.network.names import ports_shown
+from breakglass.analysis.network.profile import Profile
 from breakglass.analysis.probe import Probe, Prober
-from breakglass.analysis.profile import Profile
-from breakglass.analysis.service import read_services
 from breakglass.model.manifest import Manifest
 
 MATCHING_PODS = Profile(ip_blocks_match_pods=True)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_objects import Manifest, bind, rbac, rule
 
-from breakglass.analysis.access import Access, Permission, UnseenRole, newly_granted
+from breakglass.analysis.access.access import Access, Permission, UnseenRole, newly_granted
 from breakglass.model.errors import Refused
 
 # No deadline: the machine may be busy.

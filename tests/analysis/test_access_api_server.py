@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from network_objects import Manifest, bind, namespace, rbac, rule
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.access_rules import uncovered
-from breakglass.analysis.role import GROUP, PolicyRule
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.role import GROUP, PolicyRule
+from breakglass.analysis.access.rules import uncovered
 from breakglass.model.errors import Refused
 from breakglass_lab.controlplane import Client, ControlPlane, StatusError, install
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from network_objects import Manifest, bind, rbac, rule
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.escalation import RISKS, Escalation, Reaches, escalations
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.escalation import RISKS, Escalation, Reaches, escalations
 
 PERSON = "User:kim"
 RBAC = "rbac.authorization.k8s.io"

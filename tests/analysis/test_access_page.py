@@ -8,11 +8,11 @@ from typing import Any
 
 from network_objects import Manifest, bind, rbac, rule
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.access_difference import compare_access
-from breakglass.analysis.access_document import diff_document, map_document, who_can_document
-from breakglass.analysis.access_page import page_of_access_diff, page_of_access_map, page_of_who_can
-from breakglass.analysis.access_question import perhaps, read_question, who_can
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.difference import compare_access
+from breakglass.analysis.access.question import perhaps, read_question, who_can
+from breakglass.analysis.report.access_json import diff_document, map_document, who_can_document
+from breakglass.analysis.report.access_page import page_of_access_diff, page_of_access_map, page_of_who_can
 from breakglass.analysis.report.page import Page
 
 BEFORE: list[Manifest] = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from network_objects import bind, rbac, rule
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.access_question import Question, perhaps, read_question, who_can
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.question import Question, perhaps, read_question, who_can
 from breakglass.model.errors import Refused
 
 

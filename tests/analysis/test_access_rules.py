@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network_objects import Manifest, bind, rbac
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.access_rules import MOST_PIECES, uncovered
-from breakglass.analysis.role import PolicyRule
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.role import PolicyRule
+from breakglass.analysis.access.rules import MOST_PIECES, uncovered
 from breakglass.model.errors import Refused
 
 UNHURRIED = settings(deadline=None, max_examples=100)

@@ -15,7 +15,7 @@ from agreement import (
 )
 from hypothesis import given, settings
 
-from breakglass.analysis.profile import Profile
+from breakglass.analysis.network.profile import Profile
 
 
 @settings(max_examples=300)

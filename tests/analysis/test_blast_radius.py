@@ -8,9 +8,9 @@ import pytest
 from network_objects import Manifest, app, bind, ingress, namespace, pod, policy, rbac, rule, service
 
 from breakglass.analysis.blast_radius import BlastRadius, blast_radius, read_side
-from breakglass.analysis.passage import Controller
-from breakglass.analysis.profile import PROFILES
-from breakglass.analysis.report.blast_radius import blast_radius_json, page_of_blast_radius
+from breakglass.analysis.exposure.passage import Controller
+from breakglass.analysis.network.profile import PROFILES
+from breakglass.analysis.report.blast_radius_page import blast_radius_json, page_of_blast_radius
 
 CONTROLLERS = (Controller("edge", {"app": "proxy"}),)
 IN_SHOP = {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}

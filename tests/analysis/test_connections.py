@@ -15,8 +15,8 @@ from network_objects import Manifest, app, ingress, namespace, pod, policy, serv
 from test_pod import EVERY_IPV4, EVERY_IPV6, cluster_policy, labelled, replica
 from test_pod import owned as owned_by
 
-from breakglass.analysis.connections import Connections
-from breakglass.analysis.profile import Profile
+from breakglass.analysis.network.connections import Connections
+from breakglass.analysis.network.profile import Profile
 from breakglass.analysis.report import connectivity_json
 
 AB = [pod("x/a"), pod("x/b")]

@@ -8,7 +8,7 @@ import pytest
 from network_objects import Manifest, app, bind, ingress, namespace, pod, policy, rbac, rule, service
 
 from breakglass.analysis.contract import assess
-from breakglass.analysis.passage import Controller
+from breakglass.analysis.exposure.passage import Controller
 from breakglass.model.overlay import Contract
 
 ID = "2026-11-23-way-in-7f3a"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from network_objects import Manifest, app, ingress, namespace, pod, policy, service
 from test_overlays import kustomize, opened
 
-from breakglass.analysis.exposure import (
+from breakglass.analysis.exposure.exposure import (
     Exposure,
     Reached,
     exposed,
@@ -20,15 +20,15 @@ from breakglass.analysis.exposure import (
     routed,
     served,
 )
-from breakglass.analysis.network import read_network
-from breakglass.analysis.passage import Controller, PolicyWay, controllers_of
-from breakglass.analysis.report.exposure import (
+from breakglass.analysis.exposure.passage import Controller, PolicyWay, controllers_of
+from breakglass.analysis.exposure.requests import PathType, Requests, common_host
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.report.exposure_page import (
     difference_document,
     map_document,
     page_of_exposure_difference,
     page_of_exposure_map,
 )
-from breakglass.analysis.requests import PathType, Requests, common_host
 from breakglass.model.document import read
 from breakglass.model.errors import InvalidFile
 from breakglass.model.policy import Policy

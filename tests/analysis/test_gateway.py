@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from network_objects import Manifest, namespace, pod, route, service
 
-from breakglass.analysis.exposure import Exposure, exposed, routed
+from breakglass.analysis.exposure.exposure import Exposure, exposed, routed
 from breakglass.model.errors import Refused
 
 PUBLIC = [{"name": "public", "namespace": "edge"}]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from network_objects import Manifest, ingress, pod, service
 
-from breakglass.analysis.exposure import Exposure, exposed
-from breakglass.analysis.requests import Requests
+from breakglass.analysis.exposure.exposure import Exposure, exposed
+from breakglass.analysis.exposure.requests import Requests
 from breakglass.model.errors import Refused
 from breakglass.model.source import Source, SourcedManifest
 

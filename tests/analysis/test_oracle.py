@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from breakglass.analysis.compiled import CompiledPolicies
-from breakglass.analysis.explain import explain
-from breakglass.analysis.network import read_network
-from breakglass.analysis.portline import interval
-from breakglass.analysis.profile import Profile
-from breakglass.analysis.reach import columns, part_at
-from breakglass.analysis.space import Space
-from breakglass.analysis.state import State
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.explain import explain
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.network.portline import interval
+from breakglass.analysis.network.profile import Profile
+from breakglass.analysis.network.reach import columns, part_at
+from breakglass.analysis.network.space import Space
+from breakglass.analysis.network.state import State
 
 TABLES = Path(__file__).parent / "oracles" / "networkpolicy-truth-tables.json.gz"
 CELLS = 123_669

@@ -13,7 +13,7 @@ import yaml
 from network_objects import Manifest, policy
 
 from breakglass.analysis.contract import assess
-from breakglass.analysis.passage import Controller
+from breakglass.analysis.exposure.passage import Controller
 from breakglass.model.document import read
 from breakglass.model.overlay import Overlay
 

@@ -8,8 +8,8 @@ import pytest
 from asking import asked
 from network_objects import Manifest, app, namespace, pod, policy, workload
 
-from breakglass.analysis.network import read_network
-from breakglass.analysis.pod import read_namespaces, read_nodes, read_workloads
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.network.pod import read_namespaces, read_nodes, read_workloads
 from breakglass.model.errors import Refused
 
 EVERY_IPV4 = "0.0.0.0-255.255.255.255"
@@ -203,6 +203,9 @@ def test_replicas_that_differ_by_addresses_reach_what_any_of_them_does() -> None
     into = asked(pod("x/c"), *replicas, policy("x/p", podSelector=app("c"), ingress=[{"from": [block]}]))
     assert into.rows()["x/db[StatefulSet] -> x/c[Pod]"] == "every port"
     assert [into.verdict(f"x/db-{number}", "x/c") for number in range(3)] == ["allow", "deny", "deny"]
+    rule = {"from": [{"ipBlock": {"cidr": "10.0.1.1/32"}}], "ports": [{"port": 2}]}
+    other = asked(pod("x/c"), *replicas, policy("x/p", podSelector=app("c"), ingress=[rule]))
+    assert other.rows()["x/db[StatefulSet] -> x/c[Pod]"] == "TCP 2"
     out = policy("x/p", podSelector=app("c"), policyTypes=["Egress"], egress=[{"to": [block], "ports": [{"port": 1}]}])
     assert asked(pod("x/c"), *replicas, out).rows()["x/c[Pod] -> x/db[StatefulSet]"] == "TCP 1"
 
@@ -261,6 +264,16 @@ def test_a_pod_of_the_host_network_has_the_addresses_of_its_node(block: str, ver
         policy("x/p", policyTypes=["Egress"], egress=[rule]),
     )  # fmt: skip
     assert state.verdict("x/a", "x/h") == verdict
+
+
+def test_an_exception_takes_out_who_has_no_other_address_in_the_block() -> None:
+    two = node("n1", "10.9.0.1", "10.9.1.1")
+    hosted, rule = running(pod("x/h"), on="n1", host=True), {"cidr": "10.9.0.0/16", "except": ["10.9.1.0/24"]}
+    into = policy("x/p", ingress=[{"from": [{"ipBlock": rule}]}])
+    state = asked(hosted, pod("x/a"), two, into)
+    assert [state.verdict(source, "x/a") for source in ("x/h", "10.9.0.1", "10.9.1.1")] == ["allow", "allow", "deny"]
+    rule["except"] = ["10.9.0.0/24", "10.9.1.0/24"]
+    assert asked(hosted, pod("x/a"), two, into).verdict("x/h", "x/a") == "deny"
 
 
 def test_a_pod_of_the_host_network_of_an_unknown_node_has_its_own_addresses() -> None:

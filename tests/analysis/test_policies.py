@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from mutations import VALID, Manifest, changed, paths
 from network_objects import app, policy
 
-from breakglass.analysis.adminnetworkpolicy import read_admin_network_policy
-from breakglass.analysis.clusternetworkpolicy import read_cluster_network_policy
-from breakglass.analysis.networkpolicy import read_network_policy
-from breakglass.analysis.policy import (
+from breakglass.analysis.network.adminnetworkpolicy import read_admin_network_policy
+from breakglass.analysis.network.clusternetworkpolicy import read_cluster_network_policy
+from breakglass.analysis.network.networkpolicy import read_network_policy
+from breakglass.analysis.network.policy import (
     BlockPeer,
     DomainNamesPeer,
     NetworksPeer,

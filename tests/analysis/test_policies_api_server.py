@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from mutations import POD, VALID, Manifest, Mutation, mutations, pod_mutations
 
-from breakglass.analysis.adminnetworkpolicy import read_admin_network_policy
-from breakglass.analysis.clusternetworkpolicy import read_cluster_network_policy
-from breakglass.analysis.networkpolicy import read_network_policy
-from breakglass.analysis.pod import read_workloads
-from breakglass.analysis.policy import Policy
+from breakglass.analysis.network.adminnetworkpolicy import read_admin_network_policy
+from breakglass.analysis.network.clusternetworkpolicy import read_cluster_network_policy
+from breakglass.analysis.network.networkpolicy import read_network_policy
+from breakglass.analysis.network.pod import read_workloads
+from breakglass.analysis.network.policy import Policy
 from breakglass.model.errors import Refused
 from breakglass_lab.controlplane import ControlPlane, install, network_policy_api_crds
 from breakglass_lab.controlplane.client import Client, StatusError

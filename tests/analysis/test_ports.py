@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breakglass.analysis.ports import EVERY_PORT, PortRange, Ports, difference, intersection, union
+from breakglass.analysis.network.ports import EVERY_PORT, PortRange, Ports, difference, intersection, union
 
 # No deadline: the machine may be busy.
 UNHURRIED = settings(deadline=None, max_examples=100)

@@ -11,7 +11,7 @@ from asking import asked, compared, rows
 from network_objects import Manifest, app, pod, policy
 from test_pod import NODES, SHUT, cluster_policy, running
 
-from breakglass.analysis.profile import PROFILES, Profile
+from breakglass.analysis.network.profile import PROFILES, Profile
 
 A, C = pod("x/a", ip="10.0.0.1"), pod("x/c", ip="10.0.1.1")
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from network_objects import Manifest, bind, rbac, rule
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.role import MOST_AGGREGATIONS, PolicyRule, cluster_role, default_roles, read_roles
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.role import MOST_AGGREGATIONS, PolicyRule, cluster_role, default_roles, read_roles
 from breakglass.model.errors import Refused
 from breakglass.model.source import Source, SourcedManifest
 

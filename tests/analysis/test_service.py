@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from network_objects import Manifest, app, ingress, pod, policy, service
 
-from breakglass.analysis.compiled import CompiledPolicies
-from breakglass.analysis.explain import explain
-from breakglass.analysis.exposure import Exposure, exposed, newly_exposed
-from breakglass.analysis.network import read_network
-from breakglass.analysis.passage import PolicyWay
-from breakglass.analysis.portline import interval
-from breakglass.analysis.profile import PROFILES
-from breakglass.analysis.ranges import canonical_range, includes, intersection, is_everywhere, merged
-from breakglass.analysis.space import Space
-from breakglass.analysis.state import State
+from breakglass.analysis.exposure.exposure import Exposure, exposed, newly_exposed
+from breakglass.analysis.exposure.passage import PolicyWay
+from breakglass.analysis.exposure.ranges import canonical_range, includes, intersection, is_everywhere, merged
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.explain import explain
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.network.portline import interval
+from breakglass.analysis.network.profile import PROFILES
+from breakglass.analysis.network.space import Space
+from breakglass.analysis.network.state import State
 from breakglass.model.errors import Refused
 
 

@@ -637,6 +637,17 @@ def test_whatever_is_cut_or_spliced_is_read_or_refused(run: Run, data: st.DataOb
         SCHEMAS["map"].validate(done.json)
 
 
+@pytest.mark.parametrize("step", [1, 2], ids=["that adjoin", "apart"])
+def test_thousands_of_ports_of_a_policy_cost_no_more_than_so_many(run: Run, step: int) -> None:
+    ports = [{"port": 1 + number * step} for number in range(30_000)]
+    Path("many.yaml").write_text(SHOP + into({"ports": ports}))
+    begin = time.process_time()
+    done = run("map", "many.yaml", "-o", "json", "--summary")
+    assert time.process_time() - begin < SECONDS
+    rectangle = next(row for row in done.json["rectangles"] if "shop/db[Pod]" in row["destinations"])
+    assert len(rectangle["ports"]) == (1 if step == 1 else 30_000)
+
+
 def test_the_whole_command_as_a_process(tmp_path: Path) -> None:
     (tmp_path / "after.yaml").write_text(EVERYTHING)
     done = subprocess.run(

@@ -41,7 +41,9 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     assert ("check.yml", "success") in conclusions(platform, begin)
     comments = platform.call("robin", "GET", f"/issues/{request.number}/comments")
     (page,) = [comment["body"] for comment in comments if "breakglass-check" in comment["body"]]
-    opens = "Opens `ops/bastion[Deployment]` → `data/postgres[StatefulSet]` TCP 5432; nothing is red; closes by itself 25s"
+    opens = (
+        "Opens `ops/bastion[Deployment]` → `data/postgres[StatefulSet]` TCP 5432; nothing is red; closes by itself 25s"
+    )
     assert f"**The check passed. {opens} after the merge**" in page
     assert "| yes | keeps shut | `shop/web` → `data/postgres` TCP 5432 |" in page
     assert "```mermaid" in page

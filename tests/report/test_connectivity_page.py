@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from breakglass.analysis.connections import Allowed
-from breakglass.analysis.names import addresses_shown
-from breakglass.analysis.ports import EVERY_PORT, PortRange, Ports
+from breakglass.analysis.network.connections import Allowed, Rectangle
+from breakglass.analysis.network.names import addresses_shown
+from breakglass.analysis.network.ports import EVERY_PORT, PortRange, Ports
 from breakglass.analysis.report.connectivity_page import changed_ports
-from breakglass.analysis.report.rectangle import change_type, opens
+from breakglass.analysis.report.rectangle import cause_of, change_type, opens
 
 
 def tcp(*ports: int) -> Ports:
@@ -45,6 +45,16 @@ def test_a_change_in_words(was: tuple[Ports, Ports], will: tuple[Ports, Ports], 
     assert changed_ports(answer) == words
     kind = "added" if not any(was) else "changed" if any(will) else "removed"
     assert change_type(answer) == kind
+
+
+def test_the_cause_is_that_of_the_first_connection() -> None:
+    answer = (Allowed(), Allowed(tcp(80)))
+
+    def because(source: str, destination: str, _: object) -> tuple[str, ...]:
+        return source, destination
+
+    assert cause_of(Rectangle(("a", "b"), ("a", "b"), answer), because) == ("a", "b")
+    assert cause_of(Rectangle(("a", "b"), ("c", "d"), answer), because) == ("a", "c")
 
 
 LAST = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from breakglass.analysis.access import Access
-from breakglass.analysis.access_difference import AccessDifference, compare_access
+from breakglass.analysis.access.access import Access
+from breakglass.analysis.access.difference import AccessDifference, compare_access
 from breakglass.analysis.comparison import Comparison, Network, read_network_and_routes
-from breakglass.analysis.connections import Connections, IsolationFlip
-from breakglass.analysis.exposure import Exposure, ExposureDifference, exposed, exposure_difference
-from breakglass.analysis.passage import Controller, PolicyWay
-from breakglass.analysis.policy import Block
-from breakglass.analysis.profile import Profile
-from breakglass.analysis.within import Within
+from breakglass.analysis.exposure.exposure import Exposure, ExposureDifference, exposed, exposure_difference
+from breakglass.analysis.exposure.passage import Controller, PolicyWay
+from breakglass.analysis.network.connections import Connections, IsolationFlip
+from breakglass.analysis.network.policy import Block
+from breakglass.analysis.network.profile import Profile
+from breakglass.analysis.network.within import Within
 from breakglass.model.manifest import Manifest
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import product
 
-from breakglass.analysis.behind import WorkloadsBehind
-from breakglass.analysis.compiled import CompiledPolicies
-from breakglass.analysis.connections import (
+from breakglass.analysis.exposure.behind import WorkloadsBehind
+from breakglass.analysis.exposure.exposure import routed
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.connections import (
     Allowed,
     Answer,
     Connections,
@@ -20,16 +21,15 @@ from breakglass.analysis.connections import (
     connections,
     isolation_flips,
 )
-from breakglass.analysis.explain import UNDECIDED, Explanation, Verdict, explain
-from breakglass.analysis.exposure import routed
-from breakglass.analysis.network import read_network
-from breakglass.analysis.pod import NAMESPACE_NAME
-from breakglass.analysis.policy import Block, PodPeer, Policy
-from breakglass.analysis.portline import interval
-from breakglass.analysis.ports import Ports, difference
-from breakglass.analysis.profile import Profile
-from breakglass.analysis.space import INGRESS_CONTROLLER, Objects, PodEnd, Space
-from breakglass.analysis.state import State
+from breakglass.analysis.network.explain import UNDECIDED, Explanation, Verdict, explain
+from breakglass.analysis.network.objects import read_network
+from breakglass.analysis.network.pod import NAMESPACE_NAME
+from breakglass.analysis.network.policy import Block, PodPeer, Policy
+from breakglass.analysis.network.portline import interval
+from breakglass.analysis.network.ports import Ports, difference
+from breakglass.analysis.network.profile import Profile
+from breakglass.analysis.network.space import INGRESS_CONTROLLER, Objects, PodEnd, Space
+from breakglass.analysis.network.state import State
 from breakglass.model.manifest import Manifest
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from breakglass.analysis.behind import WorkloadsBehind
-from breakglass.analysis.compiled import CompiledPolicies
-from breakglass.analysis.explain import Explanation, Verdict, explain
-from breakglass.analysis.pod import read_address
-from breakglass.analysis.portline import interval
-from breakglass.analysis.ports import LAST_PORT, PROTOCOLS
-from breakglass.analysis.service import Services
+from breakglass.analysis.exposure.behind import WorkloadsBehind
+from breakglass.analysis.exposure.service import Services
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.explain import Explanation, Verdict, explain
+from breakglass.analysis.network.pod import read_address
+from breakglass.analysis.network.portline import interval
+from breakglass.analysis.network.ports import LAST_PORT, PROTOCOLS
 from breakglass.model.errors import InvalidFile, NotFound
 
 _KEYS = {"id", "from", "to", "port", "protocol"}

@@ -28,9 +28,9 @@ def command() -> None:
 @analysis_output_option
 def access_map(path: str, output: str) -> None:
     """Tell who may do what by the manifests in PATH, and the bindings that say so."""
-    from breakglass.analysis.access import Access
-    from breakglass.analysis.access_document import map_document
-    from breakglass.analysis.access_page import page_of_access_map
+    from breakglass.analysis.access.access import Access
+    from breakglass.analysis.report.access_json import map_document
+    from breakglass.analysis.report.access_page import page_of_access_map
 
     manifests = read_input(path)
     access = Access(manifests)
@@ -47,13 +47,13 @@ def access_map(path: str, output: str) -> None:
 @analysis_output_option
 def access_diff(before: str, after: str, exit_code: bool, output: str) -> None:
     """Tell what AFTER grants and BEFORE does not, what it revokes, and what that amounts to."""
-    from breakglass.analysis.access import Access
-    from breakglass.analysis.access_difference import compare_access
-    from breakglass.analysis.access_document import diff_document
-    from breakglass.analysis.access_page import page_of_access_diff
+    from breakglass.analysis.access.access import Access
+    from breakglass.analysis.access.difference import compare_access
     from breakglass.analysis.comparison import Map, read_network_and_routes
-    from breakglass.analysis.profile import PROFILES
-    from breakglass.analysis.within import Within
+    from breakglass.analysis.network.profile import PROFILES
+    from breakglass.analysis.network.within import Within
+    from breakglass.analysis.report.access_json import diff_document
+    from breakglass.analysis.report.access_page import page_of_access_diff
 
     old, new = read_inputs(before, after)
     within = Within(Map(read_network_and_routes(new), PROFILES["upstream"]).connections)
@@ -78,10 +78,10 @@ def who_can(verb: str, resource: str, path: str, namespace: str | None, name: st
     RESOURCE is a plural with its group where that is not Kubernetes' own (pods/exec, deployments.apps), or a URL
     (/metrics).
     """
-    from breakglass.analysis import access_question
-    from breakglass.analysis.access import Access
-    from breakglass.analysis.access_document import who_can_document
-    from breakglass.analysis.access_page import page_of_who_can
+    from breakglass.analysis.access import question as access_question
+    from breakglass.analysis.access.access import Access
+    from breakglass.analysis.report.access_json import who_can_document
+    from breakglass.analysis.report.access_page import page_of_who_can
 
     question = access_question.read_question(verb, resource, namespace, name)
     manifests = read_input(path)

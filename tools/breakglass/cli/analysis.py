@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from breakglass.analysis.passage import Controller
-    from breakglass.analysis.profile import Profile
+    from breakglass.analysis.exposure.passage import Controller
+    from breakglass.analysis.network.profile import Profile
     from breakglass.analysis.report.page import Page
     from breakglass.model.manifest import Manifest
     from breakglass.ports import Manifests
@@ -78,7 +78,7 @@ def policy_option(function: Function) -> Function:
 
 def profile_from(cni: str, ip_blocks_match_pods: str) -> Profile:
     """How the implementation of NetworkPolicy reads what the specification leaves open."""
-    from breakglass.analysis.profile import PROFILES
+    from breakglass.analysis.network.profile import PROFILES
 
     profile = PROFILES[cni]
     asked = _IP_BLOCKS[ip_blocks_match_pods]
@@ -91,7 +91,7 @@ def controllers_from(policy: Path | None) -> tuple[Controller, ...]:
     Raises:
         InvalidFile: the policy does not say what it must.
     """
-    from breakglass.analysis.passage import controllers_of
+    from breakglass.analysis.exposure.passage import controllers_of
     from breakglass.model.document import read
     from breakglass.model.policy import POLICY_FILE, Policy
 

@@ -54,7 +54,7 @@ def command(
     BEFORE and AFTER are files or directories of manifests, kustomize roots, or - for standard input.
     """
     from breakglass.analysis.blast_radius import blast_radius, read_side
-    from breakglass.analysis.report.blast_radius import blast_radius_json, page_of_blast_radius, sarif_of
+    from breakglass.analysis.report.blast_radius_page import blast_radius_json, page_of_blast_radius, sarif_of
 
     closing = f"at {_instant(closes)}" if closes else ""
     old, new = read_inputs(before, after)

@@ -57,7 +57,7 @@ def command(
 
     Prints every finding, not the first; exit code 1 if one is an error. Nothing of the branch is run.
     """
-    from breakglass.analysis.report.blast_radius import sarif_of
+    from breakglass.analysis.report.blast_radius_page import sarif_of
     from breakglass.lifecycle.check import check, check_pull_request, dry_run
     from breakglass.lifecycle.comment import MARKER, comment_of, page_of, summary_of
 

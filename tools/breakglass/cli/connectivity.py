@@ -101,9 +101,9 @@ def connectivity_diff(
 def connectivity_query(path: str, probes: Path, cni: str, ip_blocks_match_pods: str, output: str) -> None:
     """Answer single questions about PATH, each with the rule that decides in every tier."""
     from breakglass.analysis.comparison import Map
+    from breakglass.analysis.exposure.service import read_services
     from breakglass.analysis.probe import Prober, read_probes
     from breakglass.analysis.report import connectivity_json, connectivity_page
-    from breakglass.analysis.service import read_services
 
     asked = read_probes(probes.read_bytes(), str(probes))
     manifests = read_input(path)

@@ -21,8 +21,8 @@ from breakglass.cli.analysis import (
 )
 
 if TYPE_CHECKING:
-    from breakglass.analysis.exposure import Exposure
-    from breakglass.analysis.passage import Controller
+    from breakglass.analysis.exposure.exposure import Exposure
+    from breakglass.analysis.exposure.passage import Controller
     from breakglass.model.manifest import Manifest
 
 
@@ -37,7 +37,7 @@ def command() -> None:
 @analysis_output_option
 def exposure_map(path: str, policy: Path | None, output: str) -> None:
     """Tell everything that the manifests in PATH expose."""
-    from breakglass.analysis.report.exposure import map_document, page_of_exposure_map
+    from breakglass.analysis.report.exposure_page import map_document, page_of_exposure_map
 
     manifests = read_input(path)
     found = _exposed(manifests, controllers_from(policy))
@@ -54,8 +54,8 @@ def exposure_map(path: str, policy: Path | None, output: str) -> None:
 @analysis_output_option
 def exposure_diff(before: str, after: str, exit_code: bool, policy: Path | None, output: str) -> None:
     """Tell what AFTER exposes and BEFORE does not, what it hides, and what it changes."""
-    from breakglass.analysis.exposure import exposure_difference
-    from breakglass.analysis.report.exposure import difference_document, page_of_exposure_difference
+    from breakglass.analysis.exposure.exposure import exposure_difference
+    from breakglass.analysis.report.exposure_page import difference_document, page_of_exposure_difference
 
     old, new = read_inputs(before, after)
     controllers = controllers_from(policy)
@@ -68,9 +68,9 @@ def exposure_diff(before: str, after: str, exit_code: bool, policy: Path | None,
 
 
 def _exposed(manifests: Sequence[Manifest], controllers: Sequence[Controller]) -> frozenset[Exposure]:
-    from breakglass.analysis.exposure import exposed
-    from breakglass.analysis.network import read_network
-    from breakglass.analysis.passage import PolicyWay
+    from breakglass.analysis.exposure.exposure import exposed
+    from breakglass.analysis.exposure.passage import PolicyWay
+    from breakglass.analysis.network.objects import read_network
 
     return exposed(manifests, PolicyWay(read_network(manifests), controllers))
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from breakglass.analysis.contract import Assessment, assess
-from breakglass.analysis.passage import controllers_of
+from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle.approval import gather
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
 from breakglass.lifecycle.render import desired_state, judge_scope, layered, render_baseline, render_delta

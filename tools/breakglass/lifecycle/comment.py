@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from breakglass.analysis.contract import Assessment
 from breakglass.analysis.report import markdown
-from breakglass.analysis.report.blast_radius import page_of_blast_radius
+from breakglass.analysis.report.blast_radius_page import page_of_blast_radius
 from breakglass.analysis.report.page import Page, Table
 from breakglass.lifecycle.check import Checked
 from breakglass.model.activation import Activation

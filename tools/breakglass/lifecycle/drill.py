@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from breakglass.analysis.contract import assess
-from breakglass.analysis.passage import controllers_of
+from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
 from breakglass.lifecycle.proof import differences

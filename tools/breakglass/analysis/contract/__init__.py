@@ -11,8 +11,8 @@ from breakglass.analysis.contract.connections import ContractConnections, blocks
 from breakglass.analysis.contract.endpoints import ContractEndpoints
 from breakglass.analysis.contract.grants import ContractGrants
 from breakglass.analysis.contract.promise import Judged
-from breakglass.analysis.passage import Controller
-from breakglass.analysis.profile import PROFILES, Profile
+from breakglass.analysis.exposure.passage import Controller
+from breakglass.analysis.network.profile import PROFILES, Profile
 from breakglass.model.finding import Finding
 from breakglass.model.manifest import Manifest
 from breakglass.model.overlay import Contract

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from breakglass.analysis.bitset import members, union_of
 from breakglass.analysis.comparison import Comparison
-from breakglass.analysis.compiled import CompiledPolicies
 from breakglass.analysis.contract.promise import NARROW, REMOVE, UNTRUE, Judged, names_in_cluster, plain
-from breakglass.analysis.explain import explain
-from breakglass.analysis.names import named, ports_shown
-from breakglass.analysis.policy import Block, PodPeer
-from breakglass.analysis.portline import EVERY_PROTOCOL, PORT_ZEROS, interval, ports_on_line
-from breakglass.analysis.ports import LAST_PORT, Ports
-from breakglass.analysis.reach import Column, columns, part_at
+from breakglass.analysis.network.bitset import members, union_of
+from breakglass.analysis.network.compiled import CompiledPolicies
+from breakglass.analysis.network.explain import explain
+from breakglass.analysis.network.names import named, ports_shown
+from breakglass.analysis.network.policy import Block, PodPeer
+from breakglass.analysis.network.portline import EVERY_PROTOCOL, PORT_ZEROS, interval, ports_on_line
+from breakglass.analysis.network.ports import LAST_PORT, Ports
+from breakglass.analysis.network.reach import Column, columns, part_at
 from breakglass.analysis.selector import Requirement, Selector
 from breakglass.model.finding import Finding
 from breakglass.model.overlay import AddressesEnd, Connection, Contract, End, LabelSelector, PodsEnd

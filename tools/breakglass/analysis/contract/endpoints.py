@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from breakglass.analysis.blast_radius import BlastRadius, Side
 from breakglass.analysis.contract.promise import NARROW, REMOVE, UNTRUE, Judged, names_in_cluster, plain
-from breakglass.analysis.exposure import Exposure, newly_exposed, served
-from breakglass.analysis.requests import Requests
+from breakglass.analysis.exposure.exposure import Exposure, newly_exposed, served
+from breakglass.analysis.exposure.requests import Requests
 from breakglass.model.finding import Finding
 from breakglass.model.overlay import Contract, Endpoint
 

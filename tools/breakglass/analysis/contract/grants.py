@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from breakglass.analysis.access import Access, Permission, UnseenRole, newly_granted
+from breakglass.analysis.access.access import Access, Permission, UnseenRole, newly_granted
 from breakglass.analysis.blast_radius import Side
 from breakglass.analysis.contract.promise import NARROW, REMOVE, UNTRUE, Judged, names_in_cluster, plain
 from breakglass.analysis.field import namespace_of

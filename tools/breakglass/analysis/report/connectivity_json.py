@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
-from breakglass.analysis.connections import Allowed, Answer, Connections, IsolationFlip, Rectangle
-from breakglass.analysis.ports import Ports
+from breakglass.analysis.network.connections import Allowed, Answer, Connections, IsolationFlip, Rectangle
+from breakglass.analysis.network.ports import Ports
 from breakglass.analysis.probe import Answered
 from breakglass.analysis.report.rectangle import Because, cause_of, change_type, ordered
 

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from breakglass.analysis.comparison import Comparison
-from breakglass.analysis.connections import Answer, Connections, IsolationFlip, Rectangle
-from breakglass.analysis.explain import Verdict
-from breakglass.analysis.names import named, ports_shown
-from breakglass.analysis.ports import Ports, intersection
+from breakglass.analysis.network.connections import Answer, Connections, IsolationFlip, Rectangle
+from breakglass.analysis.network.explain import Verdict
+from breakglass.analysis.network.names import named, ports_shown
+from breakglass.analysis.network.ports import Ports, intersection
+from breakglass.analysis.network.space import Space
 from breakglass.analysis.probe import Answered
 from breakglass.analysis.report.page import Arrow, Page, Table, Tone
 from breakglass.analysis.report.rectangle import cause_of, less, opens, ordered
-from breakglass.analysis.space import Space
 from breakglass.model.finding import Finding
 
 _VERDICTS: dict[Verdict, Tone] = {"allow": "opened", "deny": "closed", "depends": "plain"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from breakglass.analysis.connections import Answer, Connections, Rectangle
-from breakglass.analysis.ports import Ports, difference, union
+from breakglass.analysis.network.connections import Answer, Connections, Rectangle
+from breakglass.analysis.network.ports import Ports, difference, union
 
 Because = Callable[[str, str, Answer], tuple[str, ...]]
 """The rules that make a difference, by source, destination and answer."""

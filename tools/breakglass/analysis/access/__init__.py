@@ -1,0 +1,1 @@
+"""Who may do what: RBAC, what changes of it, and what that amounts to."""

@@ -1,0 +1,1 @@
+"""Who reaches whom: workloads, the policies of every kind, and the connections they allow."""
