@@ -90,7 +90,11 @@ def found(stream: Iterable[str]) -> dict[str, Any]:
 
 AMONG = [pod("10-x/a"), pod("2/a"), pod("f/a"), pod("fd/a"), pod("fe/a", ip="10.0.0.1"), pod("zz/a")]
 SORTS_AMONG_THEM = [
-    policy("f/p", policyTypes=["Egress"], egress=[{"to": [block("fd00::/8"), block("10.0.0.0/8"), block("2::/16")]}]),
+    policy(
+        "f/p",
+        policyTypes=["Egress"],
+        egress=[{"to": [block(cidr) for cidr in ("fd00::/8", "8.0.0.0/8", "10.0.0.0/8", "2::/16")]}],
+    ),
     policy("f/q", policyTypes=["Egress"], egress=[{"to": [{"namespaceSelector": {}}]}]),
     policy("zz/p", ingress=[{"from": [block("fd00::/8"), block("2::/16"), {"namespaceSelector": {}}]}]),
 ]
@@ -105,6 +109,7 @@ def test_json_is_sorted_and_tells_each_pair_once() -> None:
         "10.0.0.0-10.255.255.255",
         "2/a[Pod]",
         "2::-2:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        "8.0.0.0-8.255.255.255",
         "fd/a[Pod]",
         "fd00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         "fe/a[Pod]",

@@ -50,7 +50,7 @@ VERDICTS = {
     "calico": ("allow", "allow", "allow", "deny", "deny", "allow", "allow", "allow"),
     "aws": ("allow", "allow", "allow", "depends", "depends", "allow", "allow", "allow"),
     "azure": ("allow", "allow", "allow", "deny", "deny", "allow", "depends", "allow"),
-    "ovn-kubernetes": ("allow", "allow", "allow", "allow", "allow", "allow", "allow", "allow"),
+    "ovn-kubernetes": ("allow", "allow", "allow", "depends", "depends", "allow", "allow", "allow"),
 }
 
 

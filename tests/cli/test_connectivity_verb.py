@@ -165,7 +165,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
 
 
 SCHEMAS = {
-    name: Draft202012Validator(json.loads((ROOT / "docs" / "output" / f"connectivity-{name}.json").read_text()))
+    name: Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / f"connectivity-{name}.json").read_text()))
     for name in ("map", "diff", "query")
 }
 

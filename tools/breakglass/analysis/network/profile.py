@@ -34,6 +34,6 @@ PROFILES = {
     "calico": Profile(ip_blocks_match_pods=True),
     "aws": Profile(ip_blocks_match_pods=True, honours_except=None),
     "azure": Profile(ip_blocks_match_pods=True, honours_end_port=None),
-    "ovn-kubernetes": Profile(ip_blocks_match_pods=True, honours_except=False),
+    "ovn-kubernetes": Profile(ip_blocks_match_pods=True, honours_except=None),
 }
 """By the name that `--cni` takes."""

@@ -89,7 +89,7 @@ def flip_finding(flip: IsolationFlip) -> Finding:
         message = f"{flip.workload} was open and is isolated: nothing gets {side} it that a policy does not name"
     else:
         message = f"{flip.workload} was isolated and is open: everything gets {side} it that nobody else forbids"
-    return Finding("connectivity-isolation-flip", message, policies, "see that this is meant", "warning")
+    return Finding("connectivity-isolation-flip", message, policies, "see that this is meant")
 
 
 class Pairs:
