@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from breakglass.lifecycle.comment import MARKER
 from breakglass.model.policy import API_VERSION
 from breakglass_lab.platform import USERS, Platform, running, wait_for
 
@@ -145,9 +146,20 @@ def _approve_and_merge(platform: Platform, tell: Narrator, opening: _Opening, ap
 
 def _agree(platform: Platform, tell: Narrator, opening: _Opening, approvers: tuple[str, ...]) -> None:
     platform.settle()
+    tell.say(f"check.yml says on #{opening.number}: {_verdict(platform, opening)}")
     for login in approvers:
         platform.approve(login, opening.number)
-    tell.say(f"check.yml passed; approved by {' and '.join(f'@{login}' for login in approvers)}")
+    tell.say(f"approved by {' and '.join(f'@{login}' for login in approvers)}")
+
+
+def _verdict(platform: Platform, opening: _Opening) -> str:
+    """The first line of the page that the check wrote on the pull request, without its marks."""
+    comments = platform.call("robin", "GET", f"/issues/{opening.number}/comments")
+    found = (re.search(r"\*\*(.+)\*\*", comment["body"]) for comment in comments if MARKER in comment["body"])
+    headline = next(filter(None, found), None)
+    if headline is None:
+        raise RuntimeError(f"the check wrote no page on #{opening.number}")
+    return headline[1].replace("`", "")
 
 
 def _killed_applier(platform: Platform, tell: Narrator) -> _Opening:
