@@ -298,7 +298,9 @@ def test_a_pull_request_is_checked_by_main_without_secrets(start: Start) -> None
     assert conclusions(lab) == [("check", "success")]
     assert lab.check_runs(commit) == {"check": "success"}
     call = lab.call(lab.runner.runs[0])
-    assert call.arguments == ["check", "--comment", "--pull-request", "1"]
+    verb, comment, summary, file, *pull = call.arguments
+    assert (verb, comment, summary, pull) == ("check", "--comment", "--job-summary", ["--pull-request", "1"])
+    assert file == call.environment["GITHUB_STEP_SUMMARY"]
     assert call.environment["GITHUB_REF"] == "refs/pull/1/merge"
     assert call.token is None
     assert "BREAKGLASS_APP_ID" not in call.environment
