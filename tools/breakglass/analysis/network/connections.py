@@ -99,7 +99,7 @@ class Connections:
         yield from merge(self._from_workloads(entry), self._from_ranges(entry), key=lambda pair: pair[0])
 
     def rectangles(self) -> Iterator[Rectangle]:
-        """All cells, regrouped: the largest answer first is no order, so they come as the destinations do."""
+        """All cells, regrouped, in no order that means anything."""
         everywhere: Counter[tuple[int, int]] = Counter()
         cells = [(bit, ends, answer) for bit, of in enumerate(self.cells) for ends, answer in of]
         for bit, ends, answer in cells:
@@ -171,21 +171,25 @@ def changed(before: CompiledPolicies, after: CompiledPolicies, routed: tuple[Rou
 
 def isolation_flips(before: CompiledPolicies, after: CompiledPolicies) -> tuple[IsolationFlip, ...]:
     """Workloads of both states that NetworkPolicies isolate in one alone, ordered by name and direction."""
-    names = before.state.space.names
     both = before.state.folded(before.state.pods) & after.state.folded(after.state.pods)
-    flips = []
+    flips: list[IsolationFlip] = []
     for direction in DIRECTIONS:
         was, will = (policies.state.folded(policies.isolated[direction]) for policies in (before, after))
-        for bit in members((was ^ will) & both):
-            isolated = bool(will >> bit & 1)
-            policies = after if isolated else before
-            because = sorted(
-                str(policy.policy)
-                for policy in policies.namespaced[direction]
-                if policies.state.folded(policy.subject) >> bit & 1
-            )
-            flips.append(IsolationFlip(names[bit], direction, isolated, tuple(because)))
+        flips += _isolated(after, direction, will & ~was & both, afterwards=True)
+        flips += _isolated(before, direction, was & ~will & both, afterwards=False)
     return tuple(sorted(flips, key=lambda flip: (flip.workload, flip.direction)))
+
+
+def _isolated(
+    policies: CompiledPolicies, direction: Direction, flipped: int, *, afterwards: bool
+) -> Iterator[IsolationFlip]:
+    """Flips of some workloads, each with the policies of the state in which it is isolated."""
+    because: defaultdict[int, list[str]] = defaultdict(list)
+    for policy in policies.namespaced[direction]:
+        for bit in members(policies.state.folded(policy.subject) & flipped):
+            because[bit].append(str(policy.policy))
+    names = policies.state.space.names
+    return (IsolationFlip(names[bit], direction, afterwards, tuple(sorted(because[bit]))) for bit in because)
 
 
 def _connections(states: Sequence[CompiledPolicies], routed: Sequence[Routed]) -> Connections:
