@@ -48,15 +48,17 @@ def key_of(manifest: Manifest) -> ObjectKey:
         Refused: apiVersion, kind or metadata.name is missing or is not text.
     """
     metadata = manifest.get("metadata")
-    if not isinstance(metadata, Mapping):
+    if not isinstance(metadata, dict | Mapping):
         metadata = {}
-    values = (manifest.get("apiVersion"), manifest.get("kind"), metadata.get("name"))
+    api_version, kind, name = manifest.get("apiVersion"), manifest.get("kind"), metadata.get("name")
     namespace = metadata.get("namespace") or ""
-    if not all(isinstance(value, str) and value for value in values) or not isinstance(namespace, str):
+    if (
+        not (isinstance(api_version, str) and isinstance(kind, str) and isinstance(name, str))
+        or not (api_version and kind and name)
+        or not isinstance(namespace, str)
+    ):
         raise Refused(f"an object without apiVersion, kind or metadata.name: {str(manifest)[:200]}")
-    api_version, kind, name = values
-    group = str(api_version).rpartition("/")[0]
-    return ObjectKey(group, str(kind), namespace, str(name))
+    return ObjectKey(api_version.rpartition("/")[0], kind, namespace, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 Key = TypeVar("Key")
 
-_DENSE = 50
+_DENSE = 16
 """Of so many numbers one is in a set that is quicker read whole than searched."""
 _DIGITS = bytes.maketrans(b"01", b"\0\1")
 

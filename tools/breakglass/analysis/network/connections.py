@@ -205,7 +205,7 @@ def _connections(states: Sequence[CompiledPolicies], routed: Sequence[Routed]) -
             continue
         # Between two ends that no manifest holds there is nothing to tell.
         allowed = everybody & ~(1 << bit) if bit < space.workloads else workloads
-        found = [(ends & allowed, answer) for ends, answer in parts(of_states) if ends & allowed]
+        found = [(ends, answer) for every, answer in parts(of_states) if (ends := every & allowed)]
         ports = [of.get(space.names[bit], frozenset()) for of in routed]
         if any(ports):
             answer = tuple(_routed(column, controller, of) for column, of in zip(of_states, ports, strict=True))

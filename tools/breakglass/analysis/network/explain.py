@@ -122,9 +122,10 @@ class _Question:
 
     def _matching(self, policy: CompiledPolicy) -> Iterator[tuple[CompiledRule, bool]]:
         """Rules that match, and whether they do so whatever the implementation."""
+        other = 1 << self._other
         for rule in policy.rules:
-            sure, maybe = bool(rule.sure >> self._other & 1), bool(rule.maybe >> self._other & 1)
-            if sure or maybe:
+            sure = bool(rule.sure & other)
+            if sure or rule.maybe & other:
                 for first, last, certain in self._policies.intervals(rule.rule.ports, self._declared):
                     if first <= self._port <= last:
                         yield rule, sure and certain

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, summarize_address_range
 
@@ -28,15 +26,16 @@ def named(names: Sequence[str], space: Space) -> tuple[str, ...]:
     """
     workloads = [name for name in names if is_workload(name)]
     ranges = tuple(name for name in names if not is_workload(name))
-    namespaces = _namespaces(tuple(space.names[: space.workloads]))
     if (
         len(workloads) > 1
         and len(workloads) >= space.workloads
         and workloads[space.workloads - 1] == space.names[space.workloads - 1]
     ):
         workloads[: space.workloads] = ["every workload"]
-    elif len(workloads) >= namespaces.smallest:
-        for namespace, size in namespaces.sizes:
+    elif len(workloads) > 1:
+        for namespace, size in space.namespaces.items():
+            if size < 2 or size > len(workloads):
+                continue
             # The names of a namespace stand together: "0" comes after "/".
             first, beyond = bisect_left(workloads, f"{namespace}/"), bisect_left(workloads, f"{namespace}0")
             if beyond - first == size:
@@ -109,18 +108,3 @@ def _blocks(of: _Range, version: int) -> list[str]:
         blocks = list(map(str, summarize_address_range(IPv6Address(first), IPv6Address(last))))
         ends = f"{IPv6Address(first)}-{IPv6Address(last)}"
     return blocks if len(blocks) <= _FEW else [ends]
-
-
-@dataclass(frozen=True, slots=True)
-class _Namespaces:
-    """Namespaces of more than one workload, with how many each has; and how many the smallest has."""
-
-    sizes: tuple[tuple[str, int], ...]
-    smallest: int
-
-
-@cache
-def _namespaces(names: tuple[str, ...]) -> _Namespaces:
-    counts = Counter(name.partition("/")[0] for name in names)
-    sizes = tuple((namespace, count) for namespace, count in counts.items() if count > 1)
-    return _Namespaces(sizes, min((count for _, count in sizes), default=len(names) + 1))

@@ -8,7 +8,7 @@ or addresses has more bits in a state than its one; `State.folded` brings them b
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -124,10 +124,18 @@ class Space:
         first, beyond = self.slice_of(block)
         return ((1 << (beyond - first)) - 1) << (first + self.first_range)
 
+    @cached_property
+    def namespaces(self) -> Mapping[str, int]:
+        """How many workloads each namespace has."""
+        return Counter(name.partition("/")[0] for name in self.names[: self.workloads])
+
     def named(self, bits: Sequence[int]) -> tuple[str, ...]:
-        """Names of ends, ordered; ranges of addresses that adjoin are one."""
-        names = [self.names[bit] for bit in bits if bit < self.first_range]
-        numbered = [(bit - self.first_range, None) for bit in bits if bit >= self.first_range]
+        """Names of ends by their bits, in order; ranges of addresses that adjoin are one."""
+        within = bisect_left(bits, self.first_range)
+        names = map(self.names.__getitem__, bits[:within])
+        if within == len(bits):
+            return tuple(names)
+        numbered = [(bit - self.first_range, None) for bit in bits[within:]]
         return (*names, *(name for name, _ in self.runs(numbered)))
 
     def runs(self, numbered: Sequence[tuple[int, Told]]) -> list[tuple[str, Told]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from breakglass.analysis.network.connections import Allowed, Answer, Connections, IsolationFlip, Rectangle
 from breakglass.analysis.network.ports import Ports
@@ -119,10 +119,13 @@ def _typed(answer: Answer) -> str:
 
 
 def _sets(rectangle: Rectangle) -> str:
-    return (
-        f'"sources": {json.dumps(rectangle.sources, ensure_ascii=False)}, '
-        f'"destinations": {json.dumps(rectangle.destinations, ensure_ascii=False)}'
-    )
+    sources, destinations = (", ".join(map(_name, names)) for names in (rectangle.sources, rectangle.destinations))
+    return f'"sources": [{sources}], "destinations": [{destinations}]'
+
+
+@cache
+def _name(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 @lru_cache(maxsize=4096)

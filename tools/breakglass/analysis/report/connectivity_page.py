@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from breakglass.analysis.comparison import Comparison
 from breakglass.analysis.network.connections import Answer, Connections, IsolationFlip, Rectangle
@@ -145,6 +146,7 @@ def _diff_rows(rectangles: Iterable[Rectangle], comparison: Comparison, *, opene
             )
 
 
+@lru_cache(maxsize=4096)
 def changed_ports(answer: Answer) -> str:
     """What opens, and what does no more; or what closes: for people."""
     was, will = answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 from breakglass.analysis.network.connections import Answer, Connections, Rectangle
 from breakglass.analysis.network.ports import Ports, difference, union
@@ -33,6 +33,7 @@ def change_type(answer: Answer) -> str:
     return "added" if not was else "changed" if will else "removed"
 
 
+@lru_cache(maxsize=4096)
 def opens(answer: Answer) -> bool:
     """Whether something is allowed after that was not before, surely or possibly."""
     was, will = answer

@@ -10,6 +10,8 @@ from breakglass.analysis.report.order import red_first
 from breakglass.analysis.report.page import Page, Table, Tone
 from breakglass.model.finding import Finding, Severity
 
+_WIDEST = 100
+"""Columns that a cell may take of all rows: a longer one stands out of its own row alone."""
 _BLOCK = 1_000
 """Rows that are aligned with each other; so many are held at a time."""
 
@@ -53,7 +55,10 @@ def _table(table: Table, colour: bool) -> Iterator[str]:
     first = True
     while block := list(islice(rows, _BLOCK)):
         columns = [list(map(visible, cells)) for cells in zip(*block, strict=True)]
-        widths = [max(width, *map(columns_of, cells)) for width, cells in zip(widths, columns, strict=True)]
+        widths = [
+            max(width, *(min(columns_of(cell), _WIDEST) for cell in cells))
+            for width, cells in zip(widths, columns, strict=True)
+        ]
         if first:
             yield paint(_line(map(_padded, heading, widths)), _BOLD) + "\n"
             first = False
