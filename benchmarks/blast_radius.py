@@ -1,4 +1,4 @@
-"""The page of a pull request: the blast radius of a change to 1,240 objects, beside the two kustomize builds it needs."""
+"""The page of a pull request: the blast radius of a change to 1,240 objects, beside the two kustomize builds of it."""
 
 from __future__ import annotations
 
