@@ -36,7 +36,7 @@ def page_of_blast_radius(
     """
     rectangles = ordered(radius.connections)
     access, exposure = page_of_access_diff(radius.access), page_of_exposure_difference(radius.exposure)
-    red = red_first((*findings, *red_findings(radius, closes), *access.findings, *exposure.findings))
+    red = red_first((*findings, *_red(radius, rectangles, closes), *access.findings, *exposure.findings))
     return Page(
         headline=_headline(radius, rectangles, closes, red),
         findings=tuple(red),
@@ -49,11 +49,11 @@ def page_of_blast_radius(
     )
 
 
-def red_findings(radius: BlastRadius, closes: str) -> Iterator[Finding]:
+def _red(radius: BlastRadius, rectangles: Sequence[Rectangle], closes: str) -> Iterator[Finding]:
     """What of connections and of time a reviewer must not miss."""
     for flip in radius.flips:
         yield flip_finding(flip)
-    for rectangle in ordered(radius.connections):
+    for rectangle in rectangles:
         if _is_world_open(rectangle):
             message = f"{_told(rectangle, radius)}: that is open to the whole world"
             yield Finding("blast-radius-world-open", message, remedy="name the addresses that need it")
