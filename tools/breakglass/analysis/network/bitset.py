@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress
@@ -11,6 +12,8 @@ Key = TypeVar("Key")
 
 _DENSE = 16
 """Of so many numbers one is in a set that is quicker read whole than searched."""
+_SOME = re.compile(rb"[^\0]+")
+_BITS_OF = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
 _DIGITS = bytes.maketrans(b"01", b"\0\1")
 
 
@@ -36,12 +39,13 @@ def members(of: int) -> list[int]:
     """The numbers in a set, in order."""
     if of.bit_count() * _DENSE > of.bit_length():
         return list(compress(range(of.bit_length()), f"{of:b}".encode()[::-1].translate(_DIGITS)))
-    text = f"{of:b}"[::-1]
-    found, at = [], text.find("1")
-    while at >= 0:
-        found.append(at)
-        at = text.find("1", at + 1)
-    return found
+    written = of.to_bytes((of.bit_length() + 7) // 8, "little")
+    return [
+        place << 3 | bit
+        for found in _SOME.finditer(written)
+        for place, byte in enumerate(found[0], found.start())
+        for bit in _BITS_OF[byte]
+    ]
 
 
 def index(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:

@@ -100,24 +100,30 @@ class Connections:
 
     def rectangles(self) -> Iterator[Rectangle]:
         """All cells, regrouped, in no order that means anything."""
+        numbers: dict[int, int] = {}
         everywhere: Counter[tuple[int, int]] = Counter()
-        cells = [(bit, ends, answer) for bit, of in enumerate(self.cells) for ends, answer in of]
-        for bit, ends, answer in cells:
-            # An answer is one object wherever it is given, and quicker told apart by what it is than by what it says.
-            everywhere[ends, id(answer)] += 1
-            everywhere[ends | 1 << bit, id(answer)] += 1
+        cells = []
+        for bit, of in enumerate(self.cells):
+            for ends, answer in of:
+                # Sets are told apart by a number, answers by the one object that each is: both are quicker to compare.
+                without = numbers.setdefault(ends, len(numbers)), id(answer)
+                including = numbers.setdefault(ends | 1 << bit, len(numbers)), id(answer)
+                cells.append((bit, without, including, answer))
+                everywhere[without] += 1
+                everywhere[including] += 1
         groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
-        answers = {}
-        for bit, ends, answer in cells:
+        answers, apart = {}, {}
+        for bit, without, including, answer in cells:
             answers[id(answer)] = answer
-            without, including = (ends, id(answer)), (ends | 1 << bit, id(answer))
+            apart[bit, including] = without
             groups[including if everywhere[including] > everywhere[without] else without].append(bit)
         for key, bits in list(groups.items()):
             # What was to join others and stayed alone need not speak of itself.
-            if len(bits) == 1 and key[0] >> bits[0] & 1:
-                groups[key[0] & ~(1 << bits[0]), key[1]] += groups.pop(key)
-        for (ends, identity), bits in groups.items():
-            yield Rectangle(self.space.named(members(ends)), self.space.named(bits), answers[identity])
+            if len(bits) == 1 and (without := apart.get((bits[0], key), key)) != key:
+                groups[without] += groups.pop(key)
+        sets = list(numbers)
+        for (number, identity), bits in groups.items():
+            yield Rectangle(self.space.named(members(sets[number])), self.space.named(bits), answers[identity])
 
     def _from_workloads(self, entry: Callable[[str, Answer], Entry]) -> Iterator[tuple[str, list[Entry]]]:
         space = self.space
@@ -198,14 +204,18 @@ def _connections(states: Sequence[CompiledPolicies], routed: Sequence[Routed]) -
     everybody = ((1 << len(space.names)) - 1) & ~(1 << controller)
     workloads = (1 << space.workloads) - 1
     cells: list[tuple[tuple[int, Answer], ...]] = []
-    parts = cache(_parts)
+    parts: dict[tuple[int, ...], tuple[tuple[Column, ...], list[tuple[int, Answer]]]] = {}
     for bit, of_states in enumerate(zip(*map(columns, states), strict=True)):
         if bit == controller:
             cells.append(())
             continue
         # Between two ends that no manifest holds there is nothing to tell.
         allowed = everybody & ~(1 << bit) if bit < space.workloads else workloads
-        found = [(ends, answer) for every, answer in parts(of_states) if (ends := every & allowed)]
+        # Destinations that the same rules speak of have one column; it is kept, so that its identity stays its own.
+        same = tuple(map(id, of_states))
+        if same not in parts:
+            parts[same] = of_states, _parts(of_states)
+        found = [(ends, answer) for every, answer in parts[same][1] if (ends := every & allowed)]
         ports = [of.get(space.names[bit], frozenset()) for of in routed]
         if any(ports):
             answer = tuple(_routed(column, controller, of) for column, of in zip(of_states, ports, strict=True))
@@ -219,15 +229,20 @@ def _parts(of_states: tuple[Column, ...]) -> list[tuple[int, Answer]]:
     """Sources by their answer, of those that have something to tell."""
     starts, rows = zip(*aligned(of_states), strict=True) if any(of_states) else ((), ())
     telling = 0
-    for sets in set(rows):
+    for sets in rows:
         (sure, maybe), (other_sure, other_maybe) = sets[0], sets[-1] if len(sets) > 1 else (0, 0)
-        telling |= (sure ^ other_sure) | (maybe ^ other_maybe)
+        telling |= sure ^ other_sure
+        if maybe is not sure or other_maybe is not other_sure:
+            telling |= maybe ^ other_maybe
     # The same sets come again and again between ports that are named: each splits the sources once.
-    known = {sets: number for number, sets in enumerate(dict.fromkeys(sets for row in rows for sets in row))}
+    known: dict[int | tuple[int, int], int] = {}
+    places = [
+        known.setdefault(sure if maybe is sure else (sure, maybe), len(known)) for row in rows for sure, maybe in row
+    ]
     parts: list[tuple[int, tuple[int, ...]]] = [(telling, ())] if telling else []
-    for sure, maybe in known:
+    for sets in known:
+        sure, maybe = sets if isinstance(sets, tuple) else (sets, sets)
         parts = list(_split(parts, sure, maybe))
-    places = [known[sets] for row in rows for sets in row]
     return [(ends, _answer(starts, tuple(map(codes.__getitem__, places)), len(of_states))) for ends, codes in parts]
 
 
