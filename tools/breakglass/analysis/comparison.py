@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import product
 
@@ -185,6 +186,7 @@ def _on_line(ports: Iterable[int]) -> set[int]:
     return {interval("TCP", port, port)[0] for port in ports}
 
 
+@lru_cache(maxsize=4096)
 def _changed_port(answer: Answer) -> int:
     """A port that is answered differently, on the line of all ports."""
     was, will = answer

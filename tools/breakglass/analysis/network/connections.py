@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from heapq import merge
 from itertools import compress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from breakglass.analysis.network.bitset import members, memberships
 from breakglass.analysis.network.compiled import CompiledPolicies
@@ -29,8 +29,7 @@ _CHUNK = 1024
 """Sources whose pairs are made at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     """What one end may do to another in one state.
 
     Attributes:

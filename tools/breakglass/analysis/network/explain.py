@@ -74,6 +74,7 @@ class _Question:
         self._direction = direction
         self._subject = subject
         self._other = other
+        self._end = 1 << other
         self._port = port
         end = policies.state.ends.get(subject if direction == "ingress" else other)
         self._declared = end.ports if end is not None else ()
@@ -122,10 +123,9 @@ class _Question:
 
     def _matching(self, policy: CompiledPolicy) -> Iterator[tuple[CompiledRule, bool]]:
         """Rules that match, and whether they do so whatever the implementation."""
-        other = 1 << self._other
         for rule in policy.rules:
-            sure = bool(rule.sure & other)
-            if sure or rule.maybe & other:
+            sure = bool(rule.sure & self._end)
+            if sure or rule.maybe & self._end:
                 for first, last, certain in self._policies.intervals(rule.rule.ports, self._declared):
                     if first <= self._port <= last:
                         yield rule, sure and certain

@@ -24,8 +24,11 @@ def named(names: Sequence[str], space: Space) -> tuple[str, ...]:
         names: ordered.
         space: what says which names there are.
     """
-    workloads = [name for name in names if is_workload(name)]
-    ranges = tuple(name for name in names if not is_workload(name))
+    # As `is_workload` tells: asked here for every name of every row.
+    workloads = [name for name in names if "/" in name or name[0] == "{"]
+    ranges = (
+        () if len(workloads) == len(names) else tuple([name for name in names if "/" not in name and name[0] != "{"])
+    )
     if (
         len(workloads) > 1
         and len(workloads) >= space.workloads

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LAST_PORT = 65535
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PortRange:
-    """Ports of one protocol, `first` to `last`, both included."""
+class PortRange(NamedTuple):
+    """Ports of one protocol, `first` to `last`, both included. A tuple: it is compared and hashed by the million."""
 
     protocol: str
     first: int
