@@ -10,7 +10,7 @@ from typing import TypeVar
 
 Key = TypeVar("Key")
 
-_DENSE = 16
+_DENSE = 6
 """Of so many numbers one is in a set that is quicker read whole than searched."""
 _SOME = re.compile(rb"[^\0]+")
 _BITS_OF = tuple(tuple(bit for bit in range(8) if byte >> bit & 1) for byte in range(256))
