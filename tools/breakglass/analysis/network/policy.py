@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Literal
 
 from breakglass.analysis.selector import Selector
@@ -121,18 +121,3 @@ class Policy:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
-
-
-def read_block(written: str) -> Block:
-    """A CIDR.
-
-    Raises:
-        ValueError: it is none.
-    """
-    address, slash, length = written.partition("/")
-    if not slash or not length.isdecimal() or not length.isascii() or (len(length) > 1 and length[0] == "0"):
-        raise ValueError(f"{written[:80]!r} is no CIDR")
-    try:
-        return ip_network(f"{address}/{length}", strict=False)
-    except ValueError:
-        raise ValueError(f"{written[:80]!r} is no CIDR") from None
