@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,7 +169,10 @@ class InMemoryCluster:
         objects = self._server.objects
         return {key: objects[key].manifest() if key in objects else None for key in keys}
 
-    def apply(self, manifests: Iterable[Manifest], *, dry_run: bool = False) -> Mapping[ObjectKey, Manifest]:
+    def apply(
+        self, manifests: Iterable[Manifest], *, dry_run: bool = False, force: bool = True
+    ) -> Mapping[ObjectKey, Manifest]:
+        del force
         self._answer()
         answers = {}
         for key, manifest in by_key(manifests).items():
@@ -181,17 +184,17 @@ class InMemoryCluster:
                     self._server.objects[key] = applied
         return answers
 
-    def release(self, keys: Iterable[ObjectKey]) -> None:
+    def disown(self, owners: Mapping[ObjectKey, Sequence[Manifest]]) -> None:
         self._answer()
-        for key in keys:
+        for key in owners:
             if key in self._server.objects and self._server.managed(key):
-                with self._server.writes.one(self._server.name, "release", key):
+                with self._server.writes.one(self._server.name, "disown", key):
                     del self._server.objects[key].managers[MANAGER]
 
-    def delete(self, keys: Iterable[ObjectKey]) -> None:
+    def delete(self, objects: Iterable[Manifest]) -> None:
         self._answer()
         kept = []
-        for key in keys:
+        for key in by_key(objects):
             if key not in self._server.objects:
                 continue
             self._permit(key)

@@ -6,8 +6,9 @@ else moved first, `Refused` for everything final.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -224,6 +225,31 @@ class Manifests(Protocol):
         """Both sides of a comparison, each as `read` reads it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A ServiceAccount's token; `expiry` is when the API server says it ends, aware UTC."""
+
+    value: str = field(repr=False)
+    expiry: datetime
+
+
+class Lease(Protocol):
+    """A Lease of one cluster, taken by at most one holder at a time; renewed by itself while it is held."""
+
+    def acquire(self, patience: timedelta) -> None:
+        """Take the Lease, at once where it is free or its holder has not renewed it in time.
+
+        Raises:
+            Conflict: another still holds it when the patience is over; the error names the holder and since when.
+        """
+
+    def held(self) -> bool:
+        """Whether it is surely ours: not any more once another took it, or it could not be renewed in time."""
+
+    def release(self) -> None:
+        """Give it up, so that the next one need not wait; a Lease of another stays as it is."""
+
+
 class Cluster(Protocol):
     """One cluster's API server. Objects are addressed by key; the adapter knows versions and resources."""
 
@@ -238,6 +264,7 @@ class Cluster(Protocol):
 
         Raises:
             Conflict: another writer created or changed it meanwhile.
+            Refused: it is larger than an object of the API server can be; nothing was written.
         """
 
     def delete_inventory(self, activation_id: str) -> None:
@@ -247,20 +274,57 @@ class Cluster(Protocol):
             Conflict: another writer changed it meanwhile.
         """
 
-    def get(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, Manifest | None]:
-        """Read objects as they are now; None is observed absence."""
+    def await_change(self, timeout: timedelta) -> bool:
+        """Wait until an inventory changes after the last `inventories`, and no longer than the timeout.
 
-    def apply(self, manifests: Iterable[Manifest], *, dry_run: bool = False) -> Mapping[ObjectKey, Manifest]:
-        """Server-side apply as field manager `breakglass`, with force; returns the server's answers."""
-
-    def release(self, keys: Iterable[ObjectKey]) -> None:
-        """Give up the ownership that `apply` took of these objects, leaving their values."""
-
-    def delete(self, keys: Iterable[ObjectKey]) -> None:
-        """Delete objects and return when each is observed absent; absent is fine.
+        Returns:
+            Whether it is time to read them again: something changed, or the API server ended the watch.
 
         Raises:
+            Unreachable: the API server does not answer.
+        """
+
+    def get(self, keys: Iterable[ObjectKey]) -> Mapping[ObjectKey, Manifest | None]:
+        """Read objects as they are now, many of one kind and namespace by one list; None is observed absence."""
+
+    def apply(
+        self, manifests: Iterable[Manifest], *, dry_run: bool = False, force: bool = True
+    ) -> Mapping[ObjectKey, Manifest]:
+        """Server-side apply as field manager `breakglass`, several at once in no order; returns the server's answers.
+
+        A manifest with metadata.resourceVersion is applied to that state of the object only.
+
+        Args:
+            force: take fields that another field manager owns.
+
+        Raises:
+            Conflict: an object is in another state than its resourceVersion, or without force: another field manager
+                owns a field; the error names both.
+        """
+
+    def disown(self, owners: Mapping[ObjectKey, Sequence[Manifest]]) -> None:
+        """Give up the ownership that `apply` took of objects, leaving their values; absent objects are fine.
+
+        Args:
+            owners: object → entries of managedFields, as they were before `apply` took fields from them. They own
+                those fields again, as far as they still exist.
+        """
+
+    def delete(self, objects: Iterable[Manifest]) -> None:
+        """Delete live objects and return when each is observed absent; absent is fine.
+
+        Each is deleted only with its metadata.uid, and its metadata.resourceVersion where it has one.
+
+        Raises:
+            Conflict: an object is not as it was read any more.
             NotApplied: an object is still there when the time for it is over; the error says what holds it.
+        """
+
+    def evict(self, pods: Iterable[ObjectKey]) -> None:
+        """Evict pods by the Eviction API, which minds PodDisruptionBudgets; absent is fine.
+
+        Raises:
+            NotApplied: a budget, or something else, does not let a pod go now.
         """
 
     def labelled(
@@ -281,7 +345,38 @@ class Cluster(Protocol):
         """
 
     def list(self, kinds: Iterable[tuple[str, str]], namespaces: Iterable[str] | None = None) -> tuple[Manifest, ...]:
-        """All objects of these kinds (group, kind), for probes and `doctor`; namespaces as for `labelled`."""
+        """All objects of these kinds (group, kind); namespaces as for `labelled`."""
+
+    def token(self, account: ObjectKey, lifetime: timedelta) -> Token:
+        """A token of a ServiceAccount (TokenRequest), asked for as whoever this process is in the cluster.
+
+        Raises:
+            Refused: there is no such ServiceAccount, or the cluster does not let this caller have the token.
+        """
+
+    def record_event(self, about: ObjectKey, reason: str, note: str, *, warning: bool = False) -> None:
+        """Record a Kubernetes Event (events.k8s.io/v1) about an object, which need not exist any more.
+
+        Args:
+            reason: one word in CamelCase.
+            note: a sentence for people.
+        """
+
+    def lease(self, name: str, holder: str) -> Lease:
+        """A Lease of the namespace `breakglass`, to be held as `holder`."""
+
+    def fenced(self, lease: Lease) -> AbstractContextManager[None]:
+        """Within this context every write of this object asks first whether the Lease is held.
+
+        Raises:
+            Conflict: by the write, which is not sent, where it is not.
+        """
+
+    def clock_skew(self) -> timedelta:
+        """How far the API server's clock is ahead of ours, at least, by the header `Date` of its last answer.
+
+        Zero where the measure, which is one second and the way of the request, leaves room for none.
+        """
 
 
 class Clock(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +17,6 @@ from breakglass.adapters.kubernetes_http import WORKERS, Operation, PathNotFound
 from breakglass.adapters.kubernetes_objects import (
     FIELD_MANAGER,
     access_review,
-    by_rank,
     delete_options,
     disowning_patch,
     held_by,
@@ -134,41 +134,60 @@ class KubernetesCluster(ports.Cluster):
         _raise(errors)
         return found
 
-    def apply(self, manifests: Iterable[Manifest], *, dry_run: bool = False) -> Mapping[ObjectKey, Manifest]:
-        """Server-side apply with force, by rank of kind, within a rank at once; returns the server's answers.
+    def apply(
+        self, manifests: Iterable[Manifest], *, dry_run: bool = False, force: bool = True
+    ) -> Mapping[ObjectKey, Manifest]:
+        """Server-side apply, several at once in no order; returns the server's answers.
 
         https://kubernetes.io/docs/reference/using-api/server-side-apply/
         """
         operation, wanted = self._operation(), by_key(manifests)
-        applied: dict[ObjectKey, Manifest] = {}
-        errors: Errors = []
-        for keys in [tuple(wanted)] if dry_run else by_rank(wanted):
-            answers, failed = self._each(keys, lambda key: self._apply(operation, key, wanted[key], dry_run))
-            applied |= answers
-            errors += failed
+        applied, errors = self._each(wanted, lambda key: self._apply(operation, key, wanted[key], dry_run, force))
         _raise(errors)
         return applied
 
-    def release(self, keys: Iterable[ObjectKey]) -> None:
+    def disown(self, owners: Mapping[ObjectKey, Sequence[Manifest]]) -> None:
         """Take this field manager out of managedFields; values stay, absent objects are fine.
 
         Raises:
             Conflict: others write the object all the time.
         """
         operation = self._operation()
-        _, errors = self._each(keys, partial(self._release, operation))
+        _, errors = self._each(owners, partial(self._release, operation))
         _raise(errors)
 
-    def delete(self, keys: Iterable[ObjectKey]) -> None:
-        """Delete objects, each only as it was found (its uid), and return when each is observed gone; absent is fine.
+    def delete(self, objects: Iterable[Manifest]) -> None:
+        """Delete objects, each only as it was read, and return when each is observed gone; absent is fine.
 
         Raises:
             NotApplied: an object is still there when the time for it is over; the error says what holds it.
         """
         operation = self._operation()
-        deleted, errors = self._each(keys, partial(self._delete, operation))
+        deleted, errors = self._each(by_key(objects), partial(self._delete, operation))
         errors += self._await_absence({key: uid for key, uid in deleted.items() if uid is not None})
         _raise(errors)
+
+    def await_change(self, timeout: timedelta) -> bool:
+        raise NotImplementedError
+
+    def evict(self, pods: Iterable[ObjectKey]) -> None:
+        raise NotImplementedError
+
+    def token(self, account: ObjectKey, lifetime: timedelta) -> ports.Token:
+        raise NotImplementedError
+
+    def record_event(self, about: ObjectKey, reason: str, note: str, *, warning: bool = False) -> None:
+        raise NotImplementedError
+
+    def lease(self, name: str, holder: str) -> ports.Lease:
+        raise NotImplementedError
+
+    @contextmanager
+    def fenced(self, lease: ports.Lease) -> Iterator[None]:
+        yield
+
+    def clock_skew(self) -> timedelta:
+        return timedelta(0)
 
     def labelled(
         self, kinds: Iterable[tuple[str, str]], namespaces: Iterable[str] | None = None
@@ -227,9 +246,11 @@ class KubernetesCluster(ports.Cluster):
                 return None
         raise Unreachable("the API server lists the kind and does not serve it", where=str(key), remedy="run it again")
 
-    def _apply(self, operation: Operation, key: ObjectKey, manifest: Manifest, dry_run: bool) -> dict[str, Any]:
+    def _apply(
+        self, operation: Operation, key: ObjectKey, manifest: Manifest, dry_run: bool, force: bool
+    ) -> dict[str, Any]:
         resource = self._resource(operation, str(manifest["apiVersion"]), key)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
         if dry_run:
             query["dryRun"] = "All"
         request = Request("PATCH", resource.path(key), query, manifest, content_type="application/apply-patch+yaml")

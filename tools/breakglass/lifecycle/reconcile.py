@@ -113,8 +113,8 @@ def _write(cluster: Cluster, targets: Mapping[ObjectKey, Manifest | None]) -> li
     problems = []
     for write in (
         lambda: cluster.apply(restored),
-        lambda: cluster.delete(deleted),
-        lambda: cluster.release([key for key, manifest in targets.items() if manifest is not None]),
+        lambda: cluster.delete(live for live in cluster.get(deleted).values() if live is not None),
+        lambda: cluster.disown({key: () for key, manifest in targets.items() if manifest is not None}),
     ):
         try:
             write()
@@ -179,4 +179,5 @@ def _in_order(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
 
 def _apply(cluster: Cluster, changes: tuple[Change, ...]) -> None:
     cluster.apply([change.emergency for change in changes if change.emergency is not None])
-    cluster.delete([change.key for change in changes if change.emergency is None])
+    gone = cluster.get(change.key for change in changes if change.emergency is None)
+    cluster.delete(live for live in gone.values() if live is not None)

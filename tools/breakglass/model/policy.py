@@ -34,6 +34,11 @@ class ForgeSettings(Strict):
         description="The append-only branch of evidence.",
     )
 
+    repositoryId: int | None = Field(
+        None, ge=1, description="Number of the repository, which a rename keeps: `gh api repos/OWNER/NAME --jq .id`."
+    )
+    ownerId: int | None = Field(None, ge=1, description="Number of the owner: `gh api users/OWNER --jq .id`.")
+
     @model_validator(mode="after")
     def _encrypted(self) -> Self:
         host = urlsplit(self.api).hostname
@@ -116,6 +121,29 @@ class IngressController(Strict):
     podSelector: PodLabels = Field(description="Which pods of the namespace.")
 
 
+class Conflicts(Strict):
+    """What counts where somebody else writes the same fields."""
+
+    opening: Literal["take", "refuse"] = Field(
+        "take", description="A field that another field manager owns: take it for the window, or refuse to open."
+    )
+    closing: Literal["restore", "keep"] = Field(
+        "restore",
+        description="A baseline object that somebody else changed in the window: restore it, or keep their change. "
+        "What an overlay added is deleted in any case, and what was changed is on the ledger.",
+    )
+
+
+class Requesters(Strict):
+    """What the API servers call the people who ask."""
+
+    userPrefix: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9._:/@-]{0,100}$",
+        description="Before the login: the user who asked as the clusters know them, for `breakglass creds`.",
+    )
+
+
 class PolicySpec(Strict):
     """What the policy says."""
 
@@ -128,6 +156,11 @@ class PolicySpec(Strict):
     )
     approvals: Approvals
     kinds: list[KindName] = Field(min_length=1, description="Kinds that an overlay may contain.")
+    namespaces: list[NamespaceName] | None = Field(
+        None, min_length=1, description="Namespaces that an overlay may touch; those that overlays name where left out."
+    )
+    conflicts: Conflicts = Field(Conflicts(), description="What counts where somebody else writes the same fields.")
+    requesters: Requesters = Field(Requesters(), description="What the API servers call the people who ask.")
     ingressControllers: list[IngressController] = Field(
         [], max_length=100, description="Without any, the analysis takes a pod that no policy names."
     )
