@@ -127,13 +127,13 @@ def test_law_5_every_write_of_an_object_comes_after_the_inventory_that_claims_it
         if isinstance(write.subject, ObjectKey):
             recorded = {other.subject for other in written[:index] if other.verb == "write inventory"}
             assert any(write.subject in claims[str(identity)] for identity in recorded)
-    assert isinstance(written[0], Write)
-    assert written[0].verb == "write inventory"
+    first = next(write for write in written if isinstance(write, Write) and "lease" not in write.verb)
+    assert first.verb == "write inventory"
 
 
 def test_the_inventory_names_the_expiry_and_says_opening_before_the_first_object(world: World) -> None:
     activation = world.open()
-    world.writes.kill(2, "before")
+    world.writes.kill(3, "before")  # the Lease and the inventory are written
     assert world.killed(lambda: world.apply("prod-eu"))
     (inventory,) = world.inventories("prod-eu").values()
     assert (inventory.activation, inventory.phase) == (activation.id, "opening")

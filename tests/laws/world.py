@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from breakglass.lifecycle.agent import close_expired
-from breakglass.lifecycle.apply import Applied, Applier, apply
+from breakglass.lifecycle.apply import apply
 from breakglass.lifecycle.content import read_overlay
 from breakglass.lifecycle.expire import Expired, Lane, expire, request_closing
+from breakglass.lifecycle.main import Main
+from breakglass.lifecycle.run import Applied, Applier
 from breakglass.lifecycle.windows import all_windows
 from breakglass.model.activation import Activation, activation_file, new_activation, write_activation
 from breakglass.model.inventory import Inventory, unpack
@@ -151,12 +153,11 @@ class World:
         return Applier(
             name=cluster,
             cluster=InMemoryCluster(self.servers[cluster]),
-            repository=self.repository(),
-            forge=InMemoryForge(self.forge, example.BOT),
-            renderer=self.renderer,
+            main=Main(
+                self.repository(), lambda: InMemoryForge(self.forge, example.BOT), self.renderer, "main", LEDGER
+            ),
             clock=clock or self.clock,
-            branch="main",
-            ledger_branch=LEDGER,
+            holder="applier",
             report=_ignore,
         )
 

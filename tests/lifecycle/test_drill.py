@@ -29,9 +29,9 @@ def setting(world: World, name: str = "prod-eu") -> Drill:
     return Drill(name, cluster, world.repository(), world.renderer, world.clock, "main", LEDGER, lambda _: None)
 
 
-def rehearse(world: World, overlay: str = "db-from-bastion", name: str = "prod-eu") -> Drilled:
+def rehearse(world: World, overlay: str = "db-from-bastion", name: str = "prod-eu", random: str = "7f3a") -> Drilled:
     parameters = example.parameters_of(overlay)
-    return drill(setting(world, name), overlay, parameters, requested_by=example.ON_CALL, random="7f3a")
+    return drill(setting(world, name), overlay, parameters, requested_by=example.ON_CALL, random=random)
 
 
 def test_a_drill_opens_probes_shuts_and_leaves_a_receipt(world: World) -> None:
@@ -41,7 +41,7 @@ def test_a_drill_opens_probes_shuts_and_leaves_a_receipt(world: World) -> None:
     assert world.is_baseline("prod-eu")
     assert world.inventories("prod-eu") == {}
     assert last_drill(world.repository(), LEDGER, "db-from-bastion") == receipt
-    verbs = [write.verb for write in world.writes.log if write.place == "prod-eu"]
+    verbs = [write.verb for write in world.writes.log if write.place == "prod-eu" and "lease" not in write.verb]
     assert verbs == ["write inventory", "apply", "write inventory", "delete", "write inventory", "delete inventory"]
 
 
@@ -74,8 +74,8 @@ def test_what_does_not_shut_is_in_the_receipt(world: World) -> None:
     cluster = setting(world).cluster
     apply = cluster.apply
 
-    def held(manifests: object, *, dry_run: bool = False) -> object:
-        answers = apply(manifests, dry_run=dry_run)  # type: ignore[arg-type]
+    def held(manifests: object, *, dry_run: bool = False, force: bool = True) -> object:
+        answers = apply(manifests, dry_run=dry_run, force=force)  # type: ignore[arg-type]
         world.servers["prod-eu"].held.update(() if dry_run else answers)
         return answers
 
@@ -117,3 +117,19 @@ def test_an_unknown_overlay_is_refused_before_anything_is_written(world: World) 
     with pytest.raises(Refused, match="no overlay"):
         drill(setting(world), "nowhere", {}, requested_by=example.ON_CALL, random="7f3a")
     assert world.writes.log == []
+
+
+def test_the_requester_of_the_contract_is_whoever_drills() -> None:
+    files = example.files()
+    granting, policy = json.loads(files[OVERLAY]), json.loads(files["breakglass.yaml"])
+    grant = {"subject": "Requester", "verb": "get", "resource": "pods", "namespace": "data"}
+    granting["spec"]["contract"]["keepsDenied"] = [grant]
+    policy["spec"]["requesters"] = {"userPrefix": "acme:"}
+    world = World(
+        files={**files, OVERLAY: json.dumps(granting).encode(), "breakglass.yaml": json.dumps(policy).encode()}
+    )
+    world.servers["prod-eu"].granted.add((f"User:{example.ON_CALL}", "get", "pods", "", "data"))
+    assert rehearse(world).passed
+    world.servers["prod-eu"].granted.add((f"User:acme:{example.ON_CALL}", "get", "pods", "", "data"))
+    (finding,) = rehearse(world, random="7f3b").findings
+    assert f"User:acme:{example.ON_CALL} may get pods in data" in finding

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import subprocess
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +17,13 @@ from breakglass.model.errors import NotFound, Refused
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from breakglass.adapters.monitoring import PrometheusMonitor
+    from breakglass.lifecycle.main import Main
+    from breakglass.lifecycle.run import Applier
     from breakglass.model.policy import ClusterSettings, Policy
-    from breakglass.ports import Clock, Cluster, Forge, Manifests, Renderer, Repository
+    from breakglass.ports import Clock, Cluster, Forge, Manifests, Renderer, Report, Repository
+
+_AGENT_PATIENCE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,13 @@ class Wiring:
         kubeconfig: kubeconfig file given by the caller; None looks for the other ways in.
         closing: the verb closes: a policy that cannot be read must not keep it from that, so the last readable one
             of the history counts for where things are. What may open is judged by every commit's own policy.
+        token_file: file that holds the forge's token; None looks for the other ways to it.
     """
 
     directory: Path
     kubeconfig: Path | None = None
     closing: bool = False
+    token_file: Path | None = None
 
     @cached_property
     def root(self) -> Path:
@@ -91,7 +100,17 @@ class Wiring:
 
     @cached_property
     def token(self) -> str | None:
-        """The forge's token: from `GITHUB_TOKEN` or `GH_TOKEN`, else from the command `gh`; None without either."""
+        """The forge's token: from the file given, else `GITHUB_TOKEN` or `GH_TOKEN`, else the command `gh`, or None.
+
+        Raises:
+            Refused: the file that was given cannot be read.
+        """
+        if self.token_file is not None:
+            try:
+                return self.token_file.read_text(encoding="utf-8").strip() or None
+            except (OSError, UnicodeDecodeError) as error:
+                where, remedy = str(self.token_file), "see that whoever mints the token writes it there"
+                raise Refused(f"the token cannot be read: {error}", where=where, remedy=remedy) from None
         for name in ("GITHUB_TOKEN", "GH_TOKEN"):
             if os.environ.get(name):
                 return os.environ[name]
@@ -107,6 +126,18 @@ class Wiring:
         from breakglass.adapters.clock import SystemClock
 
         return SystemClock()
+
+    @cached_property
+    def holder(self) -> str:
+        """Who this process is, in a Lease: the machine (the pod), and something that no other process has."""
+        return f"{socket.gethostname()}-{random_id()}"
+
+    @cached_property
+    def monitor(self) -> PrometheusMonitor:
+        """What the agent tells those who watch it."""
+        from breakglass.adapters.monitoring import PrometheusMonitor
+
+        return PrometheusMonitor(self.clock)
 
     @cached_property
     def templates(self) -> Mapping[str, bytes]:
@@ -161,13 +192,16 @@ class Wiring:
     def own_cluster(self) -> Cluster:
         """The cluster that this process runs in, or that the kubeconfig given names; no policy is read.
 
+        It waits shorter than `cluster` for what may pass: the agent has other windows, and comes again.
+
         Raises:
             Refused: there is no way in.
         """
         from breakglass.adapters.credentials import access_to
         from breakglass.adapters.kubernetes import KubernetesCluster
 
-        return KubernetesCluster("this cluster", access_to("", None, self.kubeconfig), self.clock)
+        access = access_to("", None, self.kubeconfig)
+        return KubernetesCluster("this cluster", access, self.clock, patience=_AGENT_PATIENCE, deletion=_AGENT_PATIENCE)
 
     def cluster(self, name: str) -> Cluster:
         """One cluster of the policy.
@@ -180,6 +214,24 @@ class Wiring:
         from breakglass.adapters.kubernetes import KubernetesCluster
 
         return KubernetesCluster(name, access_to(name, self.settings(name), self.kubeconfig), self.clock)
+
+    @cached_property
+    def main(self) -> Main:
+        """The default branch and the ledger, for one run over however many clusters."""
+        from breakglass.lifecycle.main import Main
+
+        return Main(self.repository, lambda: self.forge, self.renderer, self.branch, self.ledger_branch)
+
+    def applier(self, name: str, report: Report) -> Applier:
+        """The applier of one cluster of the policy; all of one wiring share what they read of main.
+
+        Raises:
+            NotFound: the policy knows no such cluster.
+            Refused: there is no way in.
+        """
+        from breakglass.lifecycle.run import Applier
+
+        return Applier(name, self.cluster(name), self.main, self.clock, self.holder, report)
 
     def settings(self, name: str) -> ClusterSettings:
         """What the policy says of a cluster.

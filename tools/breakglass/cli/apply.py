@@ -2,60 +2,126 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from breakglass.cli.output import directory_option, emit_json, kubeconfig_option, output_option, progress, wiring
+from breakglass.cli.failure import show
+from breakglass.cli.output import (
+    columns,
+    directory_option,
+    emit_json,
+    kubeconfig_option,
+    output_option,
+    progress,
+    wiring,
+)
+from breakglass.model.errors import BreakglassError, UsageError
 from breakglass.model.ledger import describe_findings
+
+if TYPE_CHECKING:
+    from breakglass.lifecycle.run import Applied
 
 NOT_CONVERGED = 4
 
 
 @click.command("apply", epilog="Example: breakglass apply prod-eu")
-@click.argument("cluster")
+@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@click.option("every", "--all", is_flag=True, help="Every cluster of the policy, at once.")
 @directory_option
 @kubeconfig_option
 @output_option
-def command(cluster: str, directory: Path, kubeconfig: Path | None, output: str) -> int:
-    """Bring CLUSTER to what main says now: close what is over, open what is approved, verify, record.
+def command(clusters: tuple[str, ...], every: bool, directory: Path, kubeconfig: Path | None, output: str) -> int:
+    """Bring each CLUSTER to what main says now: close what is over, open what is approved, verify, record.
+
+    What it writes is what `breakglass plan` prints. Several clusters are done at once, and a dead one delays no other.
 
     Exit code 1 if an activation was refused, 4 if something is not converged yet (run it again).
     """
-    from breakglass.lifecycle.apply import Applier, apply
+    from breakglass.lifecycle.apply import apply, apply_all
 
+    if every == bool(clusters):
+        raise UsageError("name one or more clusters, or give --all")
     wired = wiring(directory, kubeconfig, closing=True)
-    applier = Applier(
-        name=cluster,
-        cluster=wired.cluster(cluster),
-        repository=wired.repository,
-        forge=wired.forge,
-        renderer=wired.renderer,
-        clock=wired.clock,
-        branch=wired.branch,
-        ledger_branch=wired.ledger_branch,
-        report=progress,
-    )
-    applied = apply(applier)
+    names = tuple(wired.policy.spec.clusters) if every else tuple(dict.fromkeys(clusters))
+    if len(names) == 1:
+        applied = apply(wired.applier(names[0], progress))
+        if output == "json":
+            emit_json("Applied", _body(names[0], applied))
+        else:
+            _show(names[0], applied)
+        return _code(applied)
+    for name in names:
+        wired.settings(name)
+    begun = time.monotonic()
+    results = apply_all({name: _applier(wired, name) for name in names})
     if output == "json":
-        body = {
-            "cluster": cluster,
-            "commit": applied.commit,
-            "open": [item.activation for item in applied.open],
-            "closed": [item.activation for item in applied.closed],
-            "refused": {name: describe_findings(findings) for name, findings in applied.refused.items()},
-            "problems": applied.problems,
-        }
-        emit_json("Applied", body)
+        bodies = [_body(name, result) for name, result in results.items()]
+        emit_json("AppliedClusters", {"clusters": bodies})
     else:
-        click.echo(f"{cluster} at {applied.commit[:12] or 'an unknown commit'}")
-        for item in applied.open:
-            click.echo(f"  open      {item.activation}  until {item.expiry:%H:%M:%S}Z, {len(item.objects)} objects")
-        for item in applied.closed:
-            click.echo(f"  closed    {item.activation}  {item.cause}, baseline proven")
-        for name, findings in applied.refused.items():
-            for line in describe_findings(findings):
-                click.echo(f"  {click.style('refused', fg='red')}   {name}  {line}")
-        for problem in applied.problems:
-            click.echo(f"  {click.style('problem', fg='red')}   {problem}", err=True)
-    return NOT_CONVERGED if applied.problems else 1 if applied.refused else 0
+        _show_all(results, time.monotonic() - begun)
+    return max((_code(result) for result in results.values()), default=0)
+
+
+def _applier(wired: Any, name: str) -> Any:
+    return lambda: wired.applier(name, lambda line: progress(f"{name}: {line}"))
+
+
+def _code(result: Applied | BreakglassError) -> int:
+    if isinstance(result, BreakglassError):
+        return result.exit_code
+    return NOT_CONVERGED if result.problems else 1 if result.refused else 0
+
+
+def _body(name: str, result: Applied | BreakglassError) -> dict[str, Any]:
+    if isinstance(result, BreakglassError):
+        return {"cluster": name, "error": str(result), "remedy": result.remedy, "exitCode": result.exit_code}
+    return {
+        "cluster": name,
+        "commit": result.commit,
+        "open": [item.activation for item in result.open],
+        "closed": [item.activation for item in result.closed],
+        "refused": {name: describe_findings(findings) for name, findings in result.refused.items()},
+        "problems": result.problems,
+    }
+
+
+def _show(name: str, applied: Applied) -> None:
+    click.echo(f"{name} at {applied.commit[:12] or 'an unknown commit'}")
+    for item in applied.open:
+        click.echo(f"  open      {item.activation}  until {item.expiry:%H:%M:%S}Z, {len(item.objects)} objects")
+    for item in applied.closed:
+        click.echo(f"  closed    {item.activation}  {item.cause}, baseline proven")
+    for item in (*applied.open, *applied.closed):
+        for change in item.foreign:
+            click.echo(f"  {click.style('foreign', fg='yellow')}   {item.activation}  {change}")
+    for identity, findings in applied.refused.items():
+        for line in describe_findings(findings):
+            click.echo(f"  {click.style('refused', fg='red')}   {identity}  {line}")
+    for problem in applied.problems:
+        click.echo(f"  {click.style('problem', fg='red')}   {problem}", err=True)
+
+
+def _show_all(results: dict[str, Applied | BreakglassError], seconds: float) -> None:
+    """One table, the clusters in the order asked for; details of what went wrong below it."""
+    rows: list[tuple[str, ...]] = [("CLUSTER", "RESULT", "OPEN", "CLOSED", "REFUSED", "PROBLEMS")]
+    for name, result in results.items():
+        if isinstance(result, BreakglassError):
+            rows.append((name, click.style("failed", fg="red"), "-", "-", "-", "1"))
+            continue
+        counts = (len(result.open), len(result.closed), len(result.refused), len(result.problems))
+        word = ("converged", "refused", "", "", "not converged")[_code(result)]
+        colour = {0: "green", 1: "yellow", NOT_CONVERGED: "red"}[_code(result)]
+        rows.append((name, click.style(word, fg=colour), *map(str, counts)))
+    for line in columns(rows):
+        click.echo(line)
+    converged = sum(_code(result) == 0 for result in results.values())
+    click.echo(f"{converged} of {len(results)} converged in {seconds:.1f} s")
+    for name, result in results.items():
+        if isinstance(result, BreakglassError):
+            click.echo(f"{name}:", err=True)
+            show(result)
+        elif _code(result):
+            _show(name, result)

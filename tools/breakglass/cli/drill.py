@@ -58,6 +58,7 @@ def command(
         wired.branch,
         wired.ledger_branch,
         progress,
+        wired.holder,
     )
     receipts = []
     for name in overlay_names(repository, tip) if every else [overlay or ""]:

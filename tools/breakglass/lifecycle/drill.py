@@ -12,15 +12,15 @@ from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
 from breakglass.lifecycle.proof import differences
-from breakglass.lifecycle.reconcile import Opening, close, open_window, return_states
+from breakglass.lifecycle.reconcile import Opening, close, one_writer, open_window, returning
 from breakglass.lifecycle.render import judge_scope, layered, refuse_on, render_baseline, render_delta
-from breakglass.model.activation import Activation, Scalar, new_activation
+from breakglass.model.activation import Activation, Scalar, new_activation, requester_of
 from breakglass.model.errors import BreakglassError, NotFound, Refused
 from breakglass.model.finding import Finding, refuses
 from breakglass.model.inventory import Inventory
 from breakglass.model.ledger import Drilled, Phase, describe_findings, paths
 from breakglass.model.manifest import Manifest, key_of
-from breakglass.model.overlay import judge_overlay
+from breakglass.model.overlay import contract_for, judge_overlay
 from breakglass.model.policy import Policy
 from breakglass.ports import Clock, Cluster, Renderer, Report, Repository
 
@@ -28,6 +28,8 @@ TOO_LONG = timedelta(minutes=3)
 """A drill that takes longer is a failure."""
 WINDOW = timedelta(minutes=10)
 """The agent ends a drill that dies after this."""
+WRITER_PATIENCE = timedelta(seconds=45)
+"""How long to wait for an applier that writes in the cluster."""
 Result = TypeVar("Result")
 
 
@@ -43,6 +45,7 @@ class Drill:
     branch: str
     ledger_branch: str
     report: Report
+    holder: str = "drill"
 
 
 def drill(setting: Drill, overlay: str, parameters: dict[str, Scalar], *, requested_by: str, random: str) -> Drilled:
@@ -112,12 +115,13 @@ def _rehearse(
 
     baseline = timed("baseline", lambda: render_baseline(setting.repository, setting.renderer, commit, root))
     layer = baseline if layered(content) else None
-    changes = timed("render", lambda: render_delta(setting.renderer, activation, content, layer))
+    requester = requester_of(activation, policy)
+    changes = timed("render", lambda: render_delta(setting.renderer, activation, content, layer, requester))
     refuse_on(judge_scope(changes, content.overlay, policy))
     before = _live(setting, content, baseline)
     opening = Opening(activation, commit, started, started + WINDOW, (), changes)
     try:
-        timed("open", lambda: open_window(setting.cluster, opening, None, setting.clock))
+        timed("open", lambda: _open(setting, opening))
         findings += timed("probe", lambda: _probe(setting, activation, content, policy, baseline, before))
     except BreakglassError as error:
         findings.append(Finding("drill-open", error.what, error.where or activation.id, error.remedy or ""))
@@ -164,7 +168,7 @@ def _probe(
     before: tuple[Manifest, ...],
 ) -> list[Finding]:
     """Hold the contract to the live objects, and ask the API server itself about every grant."""
-    contract = content.overlay.spec.contract
+    contract = contract_for(content.overlay.spec.contract, requester_of(activation, policy))
     after = _live(setting, content, baseline)
     where, controllers = activation.spec.overlay, controllers_of(policy)
     findings = assess(contract, before, after, where, activation.id, controllers).findings
@@ -182,6 +186,11 @@ def _probe(
     return findings
 
 
+def _open(setting: Drill, opening: Opening) -> None:
+    with one_writer(setting.cluster, setting.holder, WRITER_PATIENCE):
+        open_window(setting.cluster, opening, None, setting.clock)
+
+
 def _close(setting: Drill, identity: str) -> list[Finding]:
     try:
         close(setting.cluster, setting.cluster.inventories(), {identity: "drill"}, by="applier", clock=setting.clock)
@@ -192,7 +201,7 @@ def _close(setting: Drill, identity: str) -> list[Finding]:
 
 
 def _prove(setting: Drill, inventory: Inventory) -> list[Finding]:
-    targets = return_states([inventory], [])
+    targets = {item.key: item.baseline for item in returning([inventory], [])}
     return [
         Finding("drill-residue", sentence, inventory.activation, "remove it by hand")
         for sentence in differences(setting.cluster, targets).values()

@@ -5,23 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from breakglass.lifecycle.plan import without_server_fields
 from breakglass.model.manifest import Manifest, ObjectKey
 from breakglass.ports import Cluster
 
-_SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 
-
-def differences(cluster: Cluster, expected: Mapping[ObjectKey, Manifest | None]) -> dict[ObjectKey, str]:
+def differences(
+    cluster: Cluster,
+    expected: Mapping[ObjectKey, Manifest | None],
+    live: Mapping[ObjectKey, Manifest | None] | None = None,
+) -> dict[ObjectKey, str]:
     """Objects that are not as expected.
 
     Absent means observed absent. Present means that a server-side dry run of the expected object would change nothing.
 
+    Args:
+        live: the objects as they are, where they were read already.
+
     Returns:
         One sentence for each object that is not; an empty answer is the proof.
     """
-    live = cluster.get(expected)
+    live = cluster.get(expected) if live is None else live
     present = [manifest for key, manifest in expected.items() if manifest is not None and live[key] is not None]
-    would_be = cluster.apply(present, dry_run=True)
+    would_be = cluster.apply(present, dry_run=True) if present else {}
     sentences: dict[ObjectKey, str] = {}
     for key, manifest in expected.items():
         found = live[key]
@@ -30,15 +36,10 @@ def differences(cluster: Cluster, expected: Mapping[ObjectKey, Manifest | None])
                 sentences[key] = f"{key} is still there"
         elif found is None:
             sentences[key] = f"{key} is missing"
-        elif _comparable(found) != _comparable(would_be[key]):
-            places = ", ".join(_differing(_comparable(would_be[key]), _comparable(found)))
-            sentences[key] = f"{key} differs in {places}"
+        elif without_server_fields(found) != without_server_fields(would_be[key]):
+            differing = _differing(without_server_fields(would_be[key]), without_server_fields(found))
+            sentences[key] = f"{key} differs in {', '.join(differing)}"
     return sentences
-
-
-def _comparable(manifest: Manifest) -> dict[str, Any]:
-    metadata = {name: value for name, value in manifest["metadata"].items() if name not in _SERVER_FIELDS}
-    return {**{name: value for name, value in manifest.items() if name != "status"}, "metadata": metadata}
 
 
 def _differing(expected: Any, found: Any, path: str = "") -> list[str]:

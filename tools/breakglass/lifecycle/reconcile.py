@@ -1,22 +1,47 @@
 """Opening and closing in one cluster: what the applier, the agent and the drill share.
 
 Order of writes, so that a kill between any two leaves what the next run - or the agent alone - converges:
-closings first; then the inventories of what opens, phase `opening`; then the objects; then phase `open`.
+closings first; then the inventory of what opens, phase `opening`; then the objects; then phase `open`.
+
+Both ways are one loop: read what is there, plan, carry the plan out, until there is nothing left to plan.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Literal
 
+from breakglass.lifecycle.plan import (
+    Plan,
+    Stage,
+    Step,
+    closing_stages,
+    foreign_changes,
+    opening_stages,
+    without_server_fields,
+)
 from breakglass.lifecycle.proof import differences
 from breakglass.model.activation import Activation
-from breakglass.model.errors import BreakglassError, NotApplied
-from breakglass.model.inventory import Cause, Inventory, objects_of
+from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused
+from breakglass.model.inventory import Cause, ForeignChange, Inventory, InventoryObject, objects_of
+from breakglass.model.managed_fields import is_ours, leftovers, other_entries, owners
 from breakglass.model.manifest import Change, Manifest, ObjectKey
+from breakglass.model.policy import Conflicts
 from breakglass.ports import Clock, Cluster
+
+ATTEMPTS = 3
+"""How often objects are read and planned afresh after somebody else wrote one of them in between."""
+WRITER = "writer"
+"""Name of the Lease of a cluster's one writer."""
+LARGEST_SKEW = timedelta(seconds=10)
+"""How far the clocks of this machine and of the API server may differ for an opening; closing does not mind."""
+_MOST_FOREIGN = 100
+_MOST_KEPT_WHOLE = 20
+
+Live = Mapping[ObjectKey, Manifest | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +52,7 @@ class Opening:
         commit: the merge commit.
         opened_at: its committer time.
         changes: the delta.
+        conflicts: what the policy says of fields that others own.
     """
 
     activation: Activation
@@ -35,11 +61,16 @@ class Opening:
     expiry: datetime
     approved_by: tuple[str, ...]
     changes: tuple[Change, ...]
+    conflicts: Conflicts = field(default_factory=Conflicts)
 
-    def inventory(self) -> Inventory:
-        """The inventory to write before the first object."""
+    def inventory(self, known: Inventory | None = None) -> Inventory:
+        """The inventory to write before the first object.
+
+        Args:
+            known: the one in the cluster, whose history it keeps.
+        """
         spec = self.activation.spec
-        return Inventory(
+        inventory = Inventory(
             activation=self.activation.id,
             overlay=spec.overlay,
             digest=spec.digest,
@@ -49,14 +80,55 @@ class Opening:
             openedAt=self.opened_at,
             expiry=self.expiry,
             phase="opening",
+            conflicts=self.conflicts.closing,
             objects=objects_of(self.changes),
         )
+        if known is None:
+            return inventory
+        former = {item.key: item.owners for item in known.objects}
+        objects = [
+            item.model_copy(update={"owners": former[item.key]}) if former.get(item.key) else item
+            for item in inventory.objects
+        ]
+        kept = ("phase", "appliedAt", "appliedAfterSeconds", "approvedBy", "foreign")
+        return inventory.model_copy(update={"objects": objects, **{name: getattr(known, name) for name in kept}})
 
 
-def return_states(closing: Iterable[Inventory], staying: Iterable[Inventory]) -> dict[ObjectKey, Manifest | None]:
-    """What closing writes: each object of the closing inventories that no staying one claims, in its baseline state."""
+@contextmanager
+def one_writer(cluster: Cluster, holder: str, patience: timedelta) -> Iterator[None]:
+    """Be the one who opens in a cluster while the context lasts; a Lease that is lost stops the next write.
+
+    Closing needs none of this (law 2).
+
+    Args:
+        holder: who this is, for others to read.
+        patience: how long to wait for another writer.
+
+    Raises:
+        Conflict: another is writing, and still is when the patience is over.
+    """
+    lease = cluster.lease(WRITER, holder)
+    lease.acquire(patience)
+    try:
+        with cluster.fenced(lease):
+            yield
+    finally:
+        lease.release()
+
+
+def returning(closing: Iterable[Inventory], staying: Iterable[Inventory]) -> tuple[InventoryObject, ...]:
+    """What closing brings back: each object of the closing inventories that no staying one claims, and none twice.
+
+    Of two that close together, one that was opened first knows who owned the object before.
+    """
     kept = {key for inventory in staying for key in inventory.claims}
-    return {item.key: item.baseline for inventory in closing for item in inventory.objects if item.key not in kept}
+    items: dict[ObjectKey, InventoryObject] = {}
+    for inventory in sorted(closing, key=lambda inventory: inventory.openedAt):
+        kept |= inventory.kept
+        for item in inventory.objects:
+            if item.key not in kept:
+                items.setdefault(item.key, item)
+    return tuple(items.values())
 
 
 def close(
@@ -84,12 +156,16 @@ def close(
     staying = [inventory for inventory in every if inventory.activation not in causes and inventory.phase != "closed"]
     if not closing:
         return ()
-    problems = _write(cluster, return_states(closing, staying))
-    wrong = _proof(cluster, closing, staying)
+    problems: list[str] = []
+    live = _read(cluster, [item.key for inventory in closing for item in inventory.objects], problems)
+    closing = [_noted(cluster, inventory, live, problems) for inventory in closing]
+    items = returning(closing, staying)
+    live = _bring_back(cluster, items, live, problems)
+    wrong = _proof(cluster, closing, staying, live)
     proven = [inventory for inventory in closing if not wrong[inventory.activation]]
     closed = tuple(_closed(inventory, causes[inventory.activation], by, clock) for inventory in proven)
-    for inventory, before in zip(closed, proven, strict=True):
-        if inventory != before:
+    for inventory in closed:
+        if inventory not in every:
             cluster.write_inventory(inventory)
     if len(proven) < len(closing):
         open_still = [name for name, sentences in wrong.items() if sentences]
@@ -106,31 +182,135 @@ def _closed(inventory: Inventory, cause: Cause, by: Literal["applier", "agent"],
     return inventory.model_copy(update={"phase": "closed", "closedAt": now, "closedBy": by, "cause": cause})
 
 
-def _write(cluster: Cluster, targets: Mapping[ObjectKey, Manifest | None]) -> list[str]:
-    """Restore before deleting: a default-deny that comes back is safer than an allow that lingers."""
-    restored = [manifest for manifest in targets.values() if manifest is not None]
-    deleted = [key for key, manifest in targets.items() if manifest is None]
-    problems = []
-    for write in (
-        lambda: cluster.apply(restored),
-        lambda: cluster.delete(live for live in cluster.get(deleted).values() if live is not None),
-        lambda: cluster.disown({key: () for key, manifest in targets.items() if manifest is not None}),
-    ):
+def _read(cluster: Cluster, keys: Iterable[ObjectKey], problems: list[str]) -> Live | None:
+    try:
+        return cluster.get(keys)
+    except BreakglassError as error:
+        problems.append(str(error))
+        return None
+
+
+def _noted(cluster: Cluster, inventory: Inventory, live: Live | None, problems: list[str]) -> Inventory:
+    """The inventory with what others did to its objects, kept in the cluster before any of it is undone."""
+    if live is None or inventory.phase == "closed":
+        return inventory
+    told = noting(inventory, live)
+    if told != inventory:
         try:
-            write()
+            cluster.write_inventory(told)
+        except BreakglassError as error:
+            problems.append(f"what others changed is not recorded: {error}")
+    return told
+
+
+def noting(inventory: Inventory, live: Live) -> Inventory:
+    """An inventory that tells what others did to its objects since its window began; bounded, the first ones count."""
+    known = {(change.object, change.what, change.by, change.at) for change in inventory.foreign}
+    new = [
+        change
+        for change in foreign_changes(inventory, live)
+        if (change.object, change.what, change.by, change.at) not in known
+    ]
+    if not new:
+        return inventory
+    every = [*inventory.foreign, *new][:_MOST_FOREIGN]
+    told = [
+        change if number < _MOST_KEPT_WHOLE else change.model_copy(update={"live": None})
+        for number, change in enumerate(every)
+    ]
+    return inventory.model_copy(update={"foreign": told})
+
+
+def _bring_back(
+    cluster: Cluster, items: tuple[InventoryObject, ...], live: Live | None, problems: list[str]
+) -> Live | None:
+    """Carry out the closing plan until there is none; every stage is tried, whatever became of the one before.
+
+    The last attempt deletes an object in whatever state it is: somebody who writes it all the time does not keep it.
+
+    Returns:
+        The objects as they are in the end; None where they cannot be read.
+    """
+    for attempt in range(ATTEMPTS):
+        if live is None:
+            return None
+        try:
+            stages = closing_stages(items, live) if attempt == 0 else _undoubted(cluster, closing_stages(items, live))
         except BreakglassError as error:
             problems.append(str(error))
-    return problems
+            return live
+        if not stages:
+            return live
+        errors = [error for stage in stages for error in _carry_out(cluster, stage, exactly=attempt < ATTEMPTS - 1)]
+        live = _read(cluster, [item.key for item in items], problems)
+        if errors and not any(isinstance(error, Conflict) for error in errors):
+            problems += map(str, errors)
+            return live
+    return live
 
 
-def _proof(cluster: Cluster, closing: Iterable[Inventory], staying: Iterable[Inventory]) -> dict[str, list[str]]:
+def _carry_out(cluster: Cluster, stage: Stage, *, exactly: bool) -> list[BreakglassError]:
+    errors: list[BreakglassError] = []
+    for write in (_apply, _delete, _disown):
+        try:
+            write(cluster, stage, exactly=exactly)
+        except BreakglassError as error:
+            errors.append(error)
+    return errors
+
+
+def _apply(cluster: Cluster, stage: Stage, *, exactly: bool, force: bool = True) -> None:
+    del exactly
+    manifests = [step.target for step in stage if step.target is not None and (step.fields or step.owners is None)]
+    if manifests:
+        cluster.apply(manifests, force=force)
+
+
+def _delete(cluster: Cluster, stage: Stage, *, exactly: bool) -> None:
+    gone = [step.live for step in stage if step.target is None and step.live is not None]
+    if gone:
+        cluster.delete(gone if exactly else map(_in_any_state, gone))
+
+
+def _in_any_state(live: Manifest) -> Manifest:
+    return {**live, "metadata": {name: value for name, value in live["metadata"].items() if name != "resourceVersion"}}
+
+
+def _disown(cluster: Cluster, stage: Stage, *, exactly: bool) -> None:
+    del exactly
+    returned = {step.key: step.owners for step in stage if step.owners is not None}
+    if returned:
+        cluster.disown(returned)
+
+
+def _proof(
+    cluster: Cluster, closing: Iterable[Inventory], staying: Iterable[Inventory], live: Live | None
+) -> dict[str, list[str]]:
     """Activation id → what keeps it from being closed; nothing is the proof."""
-    targets = {inventory.activation: return_states([inventory], staying) for inventory in closing}
+    items = {inventory.activation: returning([inventory], staying) for inventory in closing}
+    if live is None:
+        return {name: ["the baseline cannot be proven"] for name in items}
+    states = {item.key: item.baseline for each in items.values() for item in each}
     try:
-        wrong = differences(cluster, {key: state for states in targets.values() for key, state in states.items()})
+        wrong = differences(cluster, states, live)
     except BreakglassError as error:
-        return {name: [f"the baseline cannot be proven: {error}"] for name in targets}
-    return {name: [wrong[key] for key in states if key in wrong] for name, states in targets.items()}
+        return {name: [f"the baseline cannot be proven: {error}"] for name in items}
+    for item in (item for each in items.values() for item in each if item.key not in wrong):
+        if (sentence := _left_over(item, live[item.key])) is not None:
+            wrong[item.key] = sentence
+    return {name: [wrong[item.key] for item in each if item.key in wrong] for name, each in items.items()}
+
+
+def _left_over(item: InventoryObject, live: Manifest | None) -> str | None:
+    """What the API server keeps of an emergency state because another field manager owns it as well."""
+    if live is None or item.baseline is None or item.emergency is None:
+        return None
+    left = leftovers(live, item.emergency, item.baseline)
+    if not left:
+        return None
+    managers = sorted({manager for change in left for manager in owners(live, change)})
+    places = ", ".join(change.place for change in left)
+    return f"{item.key} still has {places}, which {', '.join(managers) or 'nobody'} owns as well: remove it by hand"
 
 
 def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clock: Clock) -> Inventory:
@@ -143,19 +323,20 @@ def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clo
         Its inventory, phase `open`.
 
     Raises:
-        NotApplied: the window ended meanwhile; nothing more was written.
-        Conflict: another writer changed the inventory.
+        Refused: the policy lets no opening take a field that another field manager owns.
+        NotApplied: the window ended meanwhile, or the clocks disagree; nothing more was written.
+        Conflict: another writer changed the inventory, or holds the Lease.
     """
-    inventory = opening.inventory()
-    if known is not None:
-        kept = {"phase": known.phase, "appliedAt": known.appliedAt, "appliedAfterSeconds": known.appliedAfterSeconds}
-        inventory = inventory.model_copy(update={**kept, "approvedBy": known.approvedBy})
+    inventory = opening.inventory(known)
+    live = cluster.get(inventory.claims)
+    _agree_on_time(cluster)
+    inventory = noting(inventory, live) if known is not None else _with_owners(inventory, live)
+    stages = opening_stages(inventory.objects, live)
+    if opening.conflicts.opening == "refuse":
+        _refuse_conflicts(stages)
     if inventory != known:
         cluster.write_inventory(inventory)
-    for changes in _in_order(opening.changes):
-        if inventory.expired(clock.now()):
-            raise NotApplied("the window ended while it was being opened", where=inventory.activation)
-        _apply(cluster, changes)
+    _bring_forth(cluster, inventory, stages, clock, force=opening.conflicts.opening == "take")
     if inventory.phase == "open":
         return inventory
     now = clock.now()
@@ -170,14 +351,98 @@ def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clo
     return done
 
 
-def _in_order(changes: tuple[Change, ...]) -> tuple[tuple[Change, ...], ...]:
-    """Grants first, removed protections last: a kill in between leaves the tighter state."""
-    written = tuple(change for change in changes if change.emergency is not None)
-    removed = tuple(change for change in changes if change.emergency is None)
-    return tuple(group for group in (written, removed) if group)
+def _agree_on_time(cluster: Cluster) -> None:
+    """An expiry that two clocks read differently is none; https://www.rfc-editor.org/rfc/rfc9110#field.date."""
+    skew = cluster.clock_skew()
+    if abs(skew) > LARGEST_SKEW:
+        ahead = "behind" if skew > timedelta(0) else "ahead of"
+        message = f"this machine's clock is {abs(skew).total_seconds():.0f} s {ahead} the API server's; nothing opens"
+        raise NotApplied(message, remedy="set the clocks (NTP), then run apply again; closing goes on")
 
 
-def _apply(cluster: Cluster, changes: tuple[Change, ...]) -> None:
-    cluster.apply([change.emergency for change in changes if change.emergency is not None])
-    gone = cluster.get(change.key for change in changes if change.emergency is None)
-    cluster.delete(live for live in gone.values() if live is not None)
+def _with_owners(inventory: Inventory, live: Live) -> Inventory:
+    """The inventory with who owned the fields of each object that the baseline has."""
+    objects = []
+    for item in inventory.objects:
+        found = live[item.key]
+        former = [] if found is None or item.baseline is None else [dict(entry) for entry in other_entries(found)]
+        objects.append(item.model_copy(update={"owners": former}) if former else item)
+    return inventory.model_copy(update={"objects": objects})
+
+
+def _refuse_conflicts(stages: tuple[Stage, ...]) -> None:
+    for step in (step for stage in stages for step in stage):
+        if step.conflicts:
+            theirs = ", ".join(f"{conflict.field} ({conflict.manager})" for conflict in step.conflicts)
+            message = f"{step.key}: other field managers own {theirs}, and the policy takes nothing from them"
+            raise Refused(message, where=str(step.key), remedy="set spec.conflicts.opening to take, or ask the owner")
+
+
+def _bring_forth(
+    cluster: Cluster, inventory: Inventory, stages: tuple[Stage, ...], clock: Clock, *, force: bool
+) -> None:
+    """Carry out the opening plan, and plan again until nothing is left: what was written is seen there."""
+    for _ in range(ATTEMPTS):
+        if not stages:
+            return
+        moved: Conflict | None = None
+        for stage in stages:
+            if inventory.expired(clock.now()):
+                raise NotApplied("the window ended while it was being opened", where=inventory.activation)
+            try:
+                _apply(cluster, stage, exactly=True, force=force)
+                _delete(cluster, stage, exactly=True)
+            except Conflict as error:
+                moved = error
+                break
+        stages = _undoubted(cluster, opening_stages(inventory.objects, cluster.get(inventory.claims)))
+    if stages:
+        keys = ", ".join(str(step.key) for stage in stages for step in stage)
+        message = f"others write {keys[:500]} all the time" if moved is None else str(moved)
+        raise NotApplied(message, where=inventory.activation, remedy="run apply again")
+
+
+def _undoubted(cluster: Cluster, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The stages without steps that would change nothing: the API server writes some values in its own way.
+
+    Whether that is all, a server-side dry run of the target says
+    (https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run).
+    """
+    doubtful = [step for stage in stages for step in stage if _is_doubtful(step)]
+    if not doubtful:
+        return stages
+    answers = cluster.apply([step.target for step in doubtful if step.target is not None], dry_run=True)
+    same = {
+        step.key
+        for step in doubtful
+        if step.live is not None and without_server_fields(answers[step.key]) == without_server_fields(step.live)
+    }
+    kept = (tuple(step for step in stage if step.key not in same) for stage in stages)
+    return tuple(stage for stage in kept if stage)
+
+
+def _is_doubtful(step: Step) -> bool:
+    if step.live is None or step.target is None or not step.fields:
+        return False
+    return is_ours(step.live) == (step.owners is None)
+
+
+def plan_closing(cluster: Cluster, inventories: Iterable[Inventory], causes: Mapping[str, Cause]) -> Plan:
+    """What `close` would do now; nothing is written."""
+    every = list(inventories)
+    closing = [inventory for inventory in every if inventory.activation in causes]
+    staying = [inventory for inventory in every if inventory.activation not in causes and inventory.phase != "closed"]
+    live = cluster.get(key for inventory in closing for key in inventory.claims)
+    noted = [noting(inventory, live) for inventory in closing]
+    foreign = {inventory.activation: tuple(inventory.foreign) for inventory in noted if inventory.foreign}
+    return Plan(closing=_undoubted(cluster, closing_stages(returning(noted, staying), live)), foreign=foreign)
+
+
+def plan_opening(cluster: Cluster, opening: Opening, known: Inventory | None) -> Plan:
+    """What `open_window` would do now; nothing is written."""
+    inventory = opening.inventory(known)
+    live = cluster.get(inventory.claims)
+    foreign: Mapping[str, tuple[ForeignChange, ...]] = {}
+    if known is not None and (told := noting(inventory, live).foreign):
+        foreign = {inventory.activation: tuple(told)}
+    return Plan(opening=_undoubted(cluster, opening_stages(inventory.objects, live)), foreign=foreign)

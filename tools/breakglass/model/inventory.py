@@ -32,6 +32,9 @@ class InventoryObject(Strict):
 
     baseline: dict[str, Any] | None
     emergency: dict[str, Any] | None
+    owners: list[dict[str, Any]] = Field(
+        default=[], description="Entries of managedFields before the opening: who gets the fields back."
+    )
 
     @model_validator(mode="after")
     def _one_object(self) -> Self:
@@ -48,6 +51,22 @@ class InventoryObject(Strict):
     def key(self) -> ObjectKey:
         """The object's key."""
         return key_of(self.baseline if self.emergency is None else self.emergency)  # type: ignore[arg-type]
+
+
+class ForeignChange(Strict):
+    """What somebody else did inside the window to an object that the activation holds."""
+
+    object: str
+    what: Literal["changed", "deleted", "created"]
+    by: str | None = Field(None, description="Their field manager.")
+    at: Instant | None = None
+    fields: list[str] = Field(default=[], description="What they own now.")
+    live: dict[str, Any] | None = Field(None, description="The object as it was found, so that nothing is lost.")
+
+    def __str__(self) -> str:
+        by = f" by {self.by}" if self.by else ""
+        fields = f": {', '.join(self.fields)}" if self.fields else ""
+        return f"{self.object} was {self.what}{by}{fields}"
 
 
 class Inventory(Strict):
@@ -73,11 +92,22 @@ class Inventory(Strict):
     closedAt: Instant | None = None
     closedBy: Literal["applier", "agent"] | None = None
     cause: Cause | None = None
+    conflicts: Literal["restore", "keep"] = Field(
+        "restore", description="Whether closing restores a baseline object that somebody else changed in the window."
+    )
+    foreign: list[ForeignChange] = []
     objects: list[InventoryObject]
 
     def expired(self, now: datetime) -> bool:
         """Whether the window is over; at the very second of the expiry it is."""
         return now >= self.expiry
+
+    @property
+    def kept(self) -> frozenset[ObjectKey]:
+        """Baseline objects that closing leaves as somebody else changed them, because the policy says so."""
+        changed = {change.object for change in self.foreign if change.what != "deleted"}
+        held = (item.key for item in self.objects if item.baseline is not None and self.conflicts == "keep")
+        return frozenset(key for key in held if str(key) in changed)
 
     @property
     def claims(self) -> dict[ObjectKey, Manifest | None]:

@@ -4,6 +4,7 @@ Paths on the ledger branch:
 
 * `activations/<id>/evidence.json`: what the approval stood on.
 * `activations/<id>/<cluster>/opened.json`, `closed.json`, `refused.json`: what became of it in a cluster.
+* `activations/<id>/<cluster>/swept-<digest>.json`: the residue that was listed for deletion there is gone.
 * `drills/<overlay>/<time>-<cluster>.json`: receipt of a drill.
 * `heartbeats/<job>.json`: the one file that is renewed; its history is the record.
 """
@@ -15,10 +16,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from breakglass.model.cut import Cut
+from breakglass.model.digest import Digest
 from breakglass.model.document import Strict
 from breakglass.model.errors import InvalidFile
 from breakglass.model.evidence import Evidence
 from breakglass.model.finding import Finding
+from breakglass.model.inventory import ForeignChange
 from breakglass.model.name import ActivationId, ClusterName, Login, OverlayName
 from breakglass.model.time import Instant
 
@@ -57,6 +61,24 @@ class Closed(Strict):
     baseline: Literal["proven"] = Field(
         description="Live objects equal the baseline; nothing closes without the proof."
     )
+    foreign: list[ForeignChange] = Field(
+        default=[], description="What others did inside the window to objects that the activation held."
+    )
+    kept: list[str] = Field(default=[], description="Objects left as others changed them, as the policy says.")
+    livesOn: list[str] = Field(default=[], description="What outlives the closing, and until when; for people.")
+    cut: Cut | None = Field(None, description="What was done about that; None where nobody asked for it.")
+
+
+class Swept(Strict):
+    """Residue that main lists for deletion is gone from a cluster."""
+
+    kind: Literal["Swept"] = "Swept"
+    activation: ActivationId
+    cluster: ClusterName
+    digest: Digest = Field(description="Of what is listed for this cluster.")
+    sweptAt: Instant
+    absent: list[str] = Field(default=[], description="Objects that are gone; what takes their name is another.")
+    kept: list[str] = Field(default=[], description="Objects that the baseline holds by now.")
 
 
 class Refusal(Strict):
@@ -98,11 +120,12 @@ class Heartbeat(Strict):
     at: Instant
 
 
-Event = Opened | Closed | Refusal | Drilled | Heartbeat | Evidence
+Event = Opened | Closed | Swept | Refusal | Drilled | Heartbeat | Evidence
 
 _KINDS: dict[str, type[Event]] = {
     "Opened": Opened,
     "Closed": Closed,
+    "Swept": Swept,
     "Refused": Refusal,
     "Drilled": Drilled,
     "Heartbeat": Heartbeat,
@@ -113,6 +136,11 @@ _KINDS: dict[str, type[Event]] = {
 def evidence_path(activation_id: str) -> str:
     """Path of an activation's evidence on the ledger."""
     return f"activations/{activation_id}/evidence.json"
+
+
+def opened_path(activation_id: str, cluster: str) -> str:
+    """Path on the ledger of an activation's opening in a cluster."""
+    return f"activations/{activation_id}/{cluster}/opened.json"
 
 
 def closed_path(activation_id: str, cluster: str) -> str:
@@ -129,9 +157,12 @@ def event_path(event: Event, activation_id: str = "") -> str:
     """
     match event:
         case Opened():
-            return f"activations/{event.activation}/{event.cluster}/opened.json"
+            return opened_path(event.activation, event.cluster)
         case Closed():
             return closed_path(event.activation, event.cluster)
+        case Swept():
+            digest = event.digest.removeprefix("sha256:")[:12]
+            return f"activations/{event.activation}/{event.cluster}/swept-{digest}.json"
         case Refusal():
             return f"activations/{event.activation}/{event.cluster}/refused.json"
         case Drilled():

@@ -1,0 +1,156 @@
+"""What main says at one commit: read, rendered and proven at most once, for however many clusters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import RLock
+
+from breakglass.lifecycle import ledger
+from breakglass.lifecycle.approval import Approval, approval_of
+from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
+from breakglass.lifecycle.render import layered, render_baseline, render_delta
+from breakglass.lifecycle.windows import Window, all_windows
+from breakglass.model.activation import requester_of
+from breakglass.model.errors import NotFound, Refused
+from breakglass.model.ledger import Event
+from breakglass.model.manifest import Change, Manifest
+from breakglass.model.policy import ClusterSettings, Policy
+from breakglass.ports import Forge, Renderer, Repository
+
+
+@dataclass(slots=True)
+class Main:
+    """The default branch, and the ledger beside it. Threads of several clusters may share one.
+
+    Attributes:
+        forge: gives the forge when an approval must be proven; closing works without.
+        branch: the default branch.
+        ledger_branch: the ledger branch.
+    """
+
+    repository: Repository
+    forge: Callable[[], Forge]
+    renderer: Renderer
+    branch: str
+    ledger_branch: str
+    commit: str = ""
+    history: tuple[Window, ...] = ()
+    _policy: Policy | None = None
+    _baselines: dict[str, tuple[Manifest, ...]] = field(default_factory=dict)
+    _deltas: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict)
+    _approvals: dict[str, Approval] = field(default_factory=dict)
+    _lock: RLock = field(default_factory=RLock)
+
+    def read(self) -> None:
+        """Fetch main, once.
+
+        Raises:
+            BreakglassError: main cannot be fetched or read.
+        """
+        with self._lock:
+            if self.commit:
+                return
+            self.repository.fetch()
+            tip = self.repository.tip(self.branch)
+            if tip is None:
+                remedy = "correct forge.defaultBranch in the policy"
+                raise NotFound(f"the remote has no branch {self.branch}", remedy=remedy)
+            self.history = all_windows(self.repository, tip)
+            self.commit = tip
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """Those whose file stands on main."""
+        return tuple(window for window in self.history if window.closed is None)
+
+    def settings(self, cluster: str) -> ClusterSettings:
+        """What the policy says of a cluster.
+
+        Raises:
+            NotFound: it knows no such cluster.
+        """
+        clusters = self.policy().spec.clusters
+        if cluster not in clusters:
+            raise NotFound(f"the policy knows no cluster {cluster}", remedy="add it to breakglass.yaml")
+        return clusters[cluster]
+
+    def policy(self) -> Policy:
+        """The policy of the commit."""
+        with self._lock:
+            if self._policy is None:
+                self._policy = read_policy(self.repository, self.commit)
+            return self._policy
+
+    def baseline(self, cluster: str) -> tuple[Manifest, ...]:
+        """A cluster's baseline at the commit.
+
+        Raises:
+            Refused: it cannot be rendered.
+        """
+        with self._lock:
+            root = self.settings(cluster).baseline
+            if root not in self._baselines:
+                self._baselines[root] = render_baseline(self.repository, self.renderer, self.commit, root)
+            return self._baselines[root]
+
+    def delta(self, window: Window, cluster: str) -> tuple[OverlayContent, tuple[Change, ...]]:
+        """What a window changes in a cluster, and the overlay as it was merged.
+
+        Raises:
+            Refused: the overlay cannot be read or rendered, or the window is void.
+        """
+        activation, policy = window.activation, window.policy
+        if activation is None or policy is None:
+            raise Refused(f"{window.id} is void", remedy="open a new request")
+        with self._lock:
+            content = read_overlay(self.repository, window.opened.sha, activation.spec.overlay)
+            root = self.settings(cluster).baseline if layered(content) else ""
+            if (window.id, root) not in self._deltas:
+                layer = self.baseline(cluster) if root else None
+                requester = requester_of(activation, policy)
+                self._deltas[window.id, root] = render_delta(self.renderer, activation, content, layer, requester)
+            return content, self._deltas[window.id, root]
+
+    def approval(self, window: Window) -> Approval:
+        """Whether a window was approved, by evidence fetched now.
+
+        Raises:
+            Refused: overlay or policy cannot be read at the merge commit.
+            Unreachable: the forge does not answer; nothing can be proven now.
+        """
+        with self._lock:
+            if window.id not in self._approvals:
+                self._approvals[window.id] = approval_of(self.repository, self.forge(), window)
+            return self._approvals[window.id]
+
+    def proven(self, identity: str) -> Approval | None:
+        """The approval of an activation, where `approval` was asked for it."""
+        return self._approvals.get(identity)
+
+    def scopes(self, cluster: str) -> dict[str, set[tuple[str, str]]]:
+        """Where the overlays of the commit may write in a cluster: namespace → kinds (group, kind)."""
+        with self._lock:
+            allowed = set(self.policy().spec.kinds)
+            found: dict[str, set[tuple[str, str]]] = {}
+            for name in overlay_names(self.repository, self.commit):
+                scope = read_overlay(self.repository, self.commit, name).overlay.spec.scope
+                kinds = {(group, kind) for kind, _, group in (each.partition(".") for each in allowed & {*scope.kinds})}
+                for namespace in scope.namespaces if cluster in scope.clusters else ():
+                    found.setdefault(namespace, set()).update(kinds)
+            return found
+
+    def told(self) -> frozenset[str]:
+        """Paths of the activations' events that the ledger holds already."""
+        with self._lock:
+            tip = self.repository.tip(self.ledger_branch)
+            return frozenset(self.repository.files(tip, "activations")) if tip is not None else frozenset()
+
+    def record(self, events: dict[str, Event], subject: str) -> None:
+        """Append events to the ledger.
+
+        Raises:
+            NotApplied: the ledger cannot be written.
+        """
+        with self._lock:
+            ledger.append(self.repository, self.ledger_branch, events, subject)
