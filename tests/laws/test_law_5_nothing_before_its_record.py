@@ -143,7 +143,7 @@ def test_the_inventory_names_the_expiry_and_says_opening_before_the_first_object
 
 def test_evidence_that_a_dead_applier_did_not_record_is_recorded_by_the_next(world: World) -> None:
     activation = world.open()
-    world.writes.kill(4, "before")
+    world.writes.kill(6, "before")  # the push, after Lease, inventory, object, inventory, Lease
     assert world.killed(lambda: world.apply("prod-eu"))
     assert world.ledger() == {}
     world.apply("prod-eu")

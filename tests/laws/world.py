@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -50,10 +51,11 @@ class World:
         self.first = self.remote.commit((), entries, self.clock.now())
         self.remote.set_ref("refs/heads/main", self.first)
         self.forge = ForgeServer(self.remote, self.clock, self.writes, teams={example.TEAM: example.COMMANDERS})
-        self.servers = {name: ApiServer(name, self.writes) for name in example.CLUSTERS}
+        self.servers = {name: ApiServer(name, self.writes, self.clock) for name in example.CLUSTERS}
         for server in self.servers.values():
             server.install(example.BASELINE)
         self._requests = 0
+        self._holders = itertools.count(1)
 
     def repository(self) -> Repository:
         """A clone."""
@@ -153,11 +155,9 @@ class World:
         return Applier(
             name=cluster,
             cluster=InMemoryCluster(self.servers[cluster]),
-            main=Main(
-                self.repository(), lambda: InMemoryForge(self.forge, example.BOT), self.renderer, "main", LEDGER
-            ),
+            main=Main(self.repository(), lambda: InMemoryForge(self.forge, example.BOT), self.renderer, "main", LEDGER),
             clock=clock or self.clock,
-            holder="applier",
+            holder=f"applier-{next(self._holders)}",
             report=_ignore,
         )
 

@@ -310,6 +310,16 @@ class Cluster(Protocol):
                 those fields again, as far as they still exist.
         """
 
+    def remove_fields(self, fields: Mapping[ObjectKey, Sequence[tuple[str, ...]]]) -> None:
+        """Remove fields of live objects, whoever owns them; absent objects and fields are fine.
+
+        Args:
+            fields: object → paths of the fields, as names from the object's top down.
+
+        Raises:
+            Conflict: others write an object all the time.
+        """
+
     def delete(self, objects: Iterable[Manifest]) -> None:
         """Delete live objects and return when each is observed absent; absent is fine.
 
@@ -387,3 +397,33 @@ class Clock(Protocol):
 
     def sleep(self, duration: timedelta) -> None:
         """Return after the duration."""
+
+
+class Monitor(Protocol):
+    """Where a process that runs for ever tells how it is, for those who watch it; nothing of it waits or fails."""
+
+    def alive(self) -> None:
+        """The loop that closes goes round, whatever became of the turn."""
+
+    def leads(self, leading: bool) -> None:
+        """Whether this process holds the Lease of those that do the same."""
+
+    def looked(self, *, ends: Sequence[datetime], unreadable: int) -> None:
+        """All inventories were read.
+
+        Args:
+            ends: expiry of each window that is not closed.
+            unreadable: how many inventories could not be read.
+        """
+
+    def closed(self, lateness: timedelta) -> None:
+        """A window was closed, so long after its expiry."""
+
+    def failed(self, what: Literal["turn", "closing", "event", "lease", "apply"]) -> None:
+        """Something failed and is tried again; an Event is left out."""
+
+    def fetched(self) -> None:
+        """The repository was fetched."""
+
+    def scheduled(self, job: str, at: datetime) -> None:
+        """A scheduled job last ran then, as the ledger tells."""

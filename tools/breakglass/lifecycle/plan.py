@@ -189,7 +189,13 @@ def _foreign(item: InventoryObject, live: Manifest | None, inventory: Inventory)
             live=without_server_fields(live),
         )
         for entry in changed_since(live, inventory.openedAt)
+        if not any(_same_write(entry, former) for former in item.owners)
     ]
+
+
+def _same_write(entry: Manifest, former: Manifest) -> bool:
+    """Whether an entry of managedFields is one that the opening found."""
+    return all(entry.get(name) == former.get(name) for name in ("manager", "operation", "time"))
 
 
 def without_server_fields(live: Manifest) -> dict[str, object]:

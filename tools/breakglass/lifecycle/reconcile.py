@@ -8,7 +8,7 @@ Both ways are one loop: read what is there, plan, carry the plan out, until ther
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from breakglass.lifecycle.proof import differences
 from breakglass.model.activation import Activation
 from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused
 from breakglass.model.inventory import Cause, ForeignChange, Inventory, InventoryObject, objects_of
-from breakglass.model.managed_fields import is_ours, leftovers, other_entries, owners
+from breakglass.model.managed_fields import Path, is_ours, leftovers, other_entries, owners
 from breakglass.model.manifest import Change, Manifest, ObjectKey
 from breakglass.model.policy import Conflicts
 from breakglass.ports import Clock, Cluster
@@ -161,6 +161,7 @@ def close(
     closing = [_noted(cluster, inventory, live, problems) for inventory in closing]
     items = returning(closing, staying)
     live = _bring_back(cluster, items, live, problems)
+    _let_go(cluster, closing, problems)
     wrong = _proof(cluster, closing, staying, live)
     proven = [inventory for inventory in closing if not wrong[inventory.activation]]
     closed = tuple(_closed(inventory, causes[inventory.activation], by, clock) for inventory in proven)
@@ -241,7 +242,7 @@ def _bring_back(
             return live
         if not stages:
             return live
-        errors = [error for stage in stages for error in _carry_out(cluster, stage, exactly=attempt < ATTEMPTS - 1)]
+        errors = [error for stage in stages for error in _carry_out(cluster, stage, attempt)]
         live = _read(cluster, [item.key for item in items], problems)
         if errors and not any(isinstance(error, Conflict) for error in errors):
             problems += map(str, errors)
@@ -249,21 +250,50 @@ def _bring_back(
     return live
 
 
-def _carry_out(cluster: Cluster, stage: Stage, *, exactly: bool) -> list[BreakglassError]:
-    errors: list[BreakglassError] = []
-    for write in (_apply, _delete, _disown):
+def _let_go(cluster: Cluster, closing: Iterable[Inventory], problems: list[str]) -> None:
+    """Own nothing any more of what stays as others changed it."""
+    kept = {item.key: item.owners for inventory in closing for item in inventory.objects if item.key in inventory.kept}
+    if kept:
         try:
-            write(cluster, stage, exactly=exactly)
+            cluster.disown(kept)
+        except BreakglassError as error:
+            problems.append(str(error))
+
+
+def _carry_out(cluster: Cluster, stage: Stage, attempt: int) -> list[BreakglassError]:
+    """Everything that brings a stage's objects back, each write tried whatever became of the one before."""
+    last = attempt == ATTEMPTS - 1
+    writes: list[Callable[[], None]] = [
+        lambda: _apply(cluster, stage),
+        lambda: _remove_shared(cluster, stage) if attempt else None,
+        lambda: _delete(cluster, stage, exactly=not last),
+        lambda: _disown(cluster, stage),
+    ]
+    errors: list[BreakglassError] = []
+    for write in writes:
+        try:
+            write()
         except BreakglassError as error:
             errors.append(error)
     return errors
 
 
-def _apply(cluster: Cluster, stage: Stage, *, exactly: bool, force: bool = True) -> None:
-    del exactly
+def _apply(cluster: Cluster, stage: Stage, *, force: bool = True) -> None:
     manifests = [step.target for step in stage if step.target is not None and (step.fields or step.owners is None)]
     if manifests:
         cluster.apply(manifests, force=force)
+
+
+def _remove_shared(cluster: Cluster, stage: Stage) -> None:
+    """What an apply left standing: fields that only the emergency has, and that somebody else owns as well."""
+    left = {step.key: paths for step in stage if (paths := _surplus(step))}
+    if left:
+        cluster.remove_fields(left)
+
+
+def _surplus(step: Step) -> list[Path]:
+    """Fields of the live object that the target has not."""
+    return [change.path for change in step.fields if change.after is None]
 
 
 def _delete(cluster: Cluster, stage: Stage, *, exactly: bool) -> None:
@@ -276,8 +306,7 @@ def _in_any_state(live: Manifest) -> Manifest:
     return {**live, "metadata": {name: value for name, value in live["metadata"].items() if name != "resourceVersion"}}
 
 
-def _disown(cluster: Cluster, stage: Stage, *, exactly: bool) -> None:
-    del exactly
+def _disown(cluster: Cluster, stage: Stage) -> None:
     returned = {step.key: step.owners for step in stage if step.owners is not None}
     if returned:
         cluster.disown(returned)
@@ -390,7 +419,7 @@ def _bring_forth(
             if inventory.expired(clock.now()):
                 raise NotApplied("the window ended while it was being opened", where=inventory.activation)
             try:
-                _apply(cluster, stage, exactly=True, force=force)
+                _apply(cluster, stage, force=force)
                 _delete(cluster, stage, exactly=True)
             except Conflict as error:
                 moved = error
@@ -422,7 +451,7 @@ def _undoubted(cluster: Cluster, stages: tuple[Stage, ...]) -> tuple[Stage, ...]
 
 
 def _is_doubtful(step: Step) -> bool:
-    if step.live is None or step.target is None or not step.fields:
+    if step.live is None or step.target is None or not step.fields or _surplus(step):
         return False
     return is_ours(step.live) == (step.owners is None)
 

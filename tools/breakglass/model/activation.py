@@ -192,6 +192,15 @@ def expiry(activation: Activation, opened_at: datetime, policy: Policy) -> datet
     return min(opened_at + spec.duration, spec.requestedAt + policy.spec.requestTimeToLive + spec.duration)
 
 
+def requester_of(activation: Activation, policy: Policy) -> str:
+    """The user who asked, as the API servers know them.
+
+    Args:
+        policy: the policy in the commit that added the activation.
+    """
+    return policy.spec.requesters.userPrefix + activation.spec.requestedBy
+
+
 def judge_times(activation: Activation, opened_at: datetime, policy: Policy, file: str) -> list[Finding]:
     """Check when a request was merged against when it was made.
 

@@ -95,7 +95,7 @@ class Inventory(Strict):
     conflicts: Literal["restore", "keep"] = Field(
         "restore", description="Whether closing restores a baseline object that somebody else changed in the window."
     )
-    foreign: list[ForeignChange] = []
+    foreign: list[ForeignChange] = Field(default=[])
     objects: list[InventoryObject]
 
     def expired(self, now: datetime) -> bool:

@@ -19,7 +19,7 @@ FIELD_MANAGER = "breakglass"
 Path = tuple[str, ...]
 """Names of fields from the object's top down to a value; a list is one value."""
 
-_IDENTITY = (("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace"))
+_NOT_COMPARED = (("apiVersion",), ("kind",), ("status",), ("metadata", "name"), ("metadata", "namespace"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ def _changes(live: Any, wanted: Any, path: Path) -> Iterator[FieldChange]:
             yield FieldChange(path, live, wanted)
         for name, value in wanted.items():
             inside = (*path, str(name))
-            if inside not in _IDENTITY:
+            # null is no opinion: generated manifests hold `creationTimestamp: null`.
+            if inside not in _NOT_COMPARED and value is not None:
                 yield from _changes(present.get(name), value, inside)
     elif not _holds(live, wanted):
         yield FieldChange(path, live, wanted)
@@ -122,7 +123,7 @@ def _holds(live: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         if not isinstance(live, Mapping):
             return False
-        return all(name in live and _holds(live[name], value) for name, value in wanted.items())
+        return all(value is None or (name in live and _holds(live[name], value)) for name, value in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         if wanted and not isinstance(live, Sequence):
             return False

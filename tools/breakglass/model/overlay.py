@@ -17,8 +17,14 @@ OVERLAYS = "overlays/emergency"
 CONTRACT_FILE = "overlay.yaml"
 
 Workload = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}/[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+REQUESTER = "Requester"
+"""The subject of a contract that is whoever asks: another user in every activation."""
 Subject = Annotated[
-    str, Field(pattern=r"^(User|Group):[^\s:][^\s]{0,250}$|^ServiceAccount:[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$")
+    str,
+    Field(
+        pattern=r"^(User|Group):[^\s:][^\s]{0,250}$|^ServiceAccount:[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}$|^Requester$",
+        description="User:NAME, Group:NAME, ServiceAccount:NAMESPACE/NAME, or Requester for whoever asks.",
+    ),
 ]
 
 
@@ -230,6 +236,20 @@ class Overlay(Strict):
 def promises(contract: Contract) -> list[str]:
     """What a contract opens, exposes and grants, one sentence each."""
     return [str(promise) for promise in (*contract.opens, *contract.exposes, *contract.grants)]
+
+
+def contract_for(contract: Contract, requester: str) -> Contract:
+    """A contract as it binds in one activation: the subject `Requester` is the user who asked.
+
+    Args:
+        requester: that user as the API servers know them.
+    """
+
+    def named(grants: list[Grant]) -> list[Grant]:
+        user = {"subject": f"User:{requester}"}
+        return [each.model_copy(update=user) if each.subject == REQUESTER else each for each in grants]
+
+    return contract.model_copy(update={"grants": named(contract.grants), "keepsDenied": named(contract.keepsDenied)})
 
 
 def overlay_file(name: str) -> str:

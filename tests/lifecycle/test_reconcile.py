@@ -1,0 +1,296 @@
+"""The reconciler: the plan that is carried out, one writer, clocks that agree, and what others do inside a window."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from breakglass.lifecycle.apply import Planned, apply, plan
+from breakglass.lifecycle.reconcile import LARGEST_SKEW, WRITER
+from breakglass.model.ledger import Closed, read_event
+from breakglass.model.manifest import ACTIVATION_LABEL, ObjectKey, key_of
+from laws import example
+from laws.world import HALF_HOUR, World
+from ports.cluster import InMemoryCluster, LeaseRecord
+
+METRICS, DENY = key_of(example.METRICS), key_of(example.DEFAULT_DENY)
+POLICY = "breakglass.yaml"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def with_conflicts(**conflicts: str) -> World:
+    """A world whose policy says so."""
+    policy = example.policy()
+    policy["spec"]["conflicts"] = conflicts
+    files = {**example.files(), POLICY: json.dumps(policy).encode()}
+    return World(files=files)
+
+
+def opened(world: World, overlay: str = "db-from-bastion") -> str:
+    """An activation that is open in prod-eu; its id."""
+    activation = world.open(overlay)
+    assert world.apply("prod-eu").problems == []
+    return activation.id
+
+
+def added(identity: str) -> ObjectKey:
+    return ObjectKey("networking.k8s.io", "NetworkPolicy", "data", f"postgres-from-bastion-{identity}")
+
+
+def closed_event(world: World, identity: str) -> Closed:
+    path = f"activations/{identity}/prod-eu/closed.json"
+    event = read_event(world.ledger()[path], path)
+    assert isinstance(event, Closed)
+    return event
+
+
+def planned(world: World) -> Planned:
+    return plan(world.applier("prod-eu"))
+
+
+def object_writes(world: World) -> Iterator[tuple[str, ObjectKey]]:
+    for write in world.writes.log:
+        if write.place == "prod-eu" and isinstance(write.subject, ObjectKey):
+            yield write.verb, write.subject
+
+
+@pytest.mark.parametrize("overlay", example.OVERLAYS)
+def test_apply_writes_what_plan_says_and_then_there_is_nothing_to_plan(world: World, overlay: str) -> None:
+    world.open(overlay)
+    steps = [step for each in planned(world).plans for step in each.steps]
+    assert steps
+    assert list(object_writes(world)) == [], "a plan writes nothing"
+    assert world.apply("prod-eu").problems == []
+    verbs = {"added": "apply", "changed": "apply", "removed": "delete"}
+    assert [(verbs[step.effect], step.key) for step in steps] == list(object_writes(world))
+    assert [step for each in planned(world).plans for step in each.steps] == []
+
+
+def test_plan_tells_each_field_and_whose_it_is(world: World) -> None:
+    world.open("widen-metrics")
+    (step,) = (step for each in planned(world).plans for step in each.steps)
+    assert (step.effect, step.key) == ("changed", METRICS)
+    assert {change.place for change in step.fields} == {"metadata.annotations.widened", "spec.ingress"}
+    assert [(conflict.field, conflict.manager) for conflict in step.conflicts] == [("spec.ingress", "platform")]
+
+
+def test_plan_closes_what_is_over_before_it_opens(world: World) -> None:
+    over = opened(world, "widen-metrics")
+    world.clock.tick(HALF_HOUR)
+    next_one = world.open("db-from-bastion")
+    found = planned(world)
+    assert found.closing == {over: "expired"}
+    assert found.opening == [next_one.id]
+    assert [step.effect for each in found.plans for step in each.steps] == ["restored", "added"]
+
+
+def test_a_second_apply_writes_nothing(world: World) -> None:
+    for overlay in example.OVERLAYS:
+        opened(world, overlay)
+    before = list(object_writes(world))
+    assert world.apply("prod-eu").problems == []
+    assert list(object_writes(world)) == before
+
+
+def test_who_owned_a_field_before_owns_it_after(world: World) -> None:
+    server = world.servers["prod-eu"]
+    before = copy.deepcopy(server.objects[METRICS].managers)
+    opened(world, "widen-metrics")
+    assert server.objects[METRICS].managers != before
+    world.clock.tick(HALF_HOUR)
+    world.apply("prod-eu")
+    assert server.objects[METRICS].managers == before
+
+
+def test_another_writer_keeps_from_opening_and_not_from_closing(world: World) -> None:
+    over = opened(world, "lift-isolation")
+    world.clock.tick(HALF_HOUR)
+    waiting = world.open("db-from-bastion")
+    server = world.servers["prod-eu"]
+    server.leases[WRITER] = LeaseRecord("another", world.clock.now(), world.writes.deaths)
+    applied = world.apply("prod-eu")
+    assert [item.activation for item in applied.closed] == [over]
+    assert applied.open == []
+    assert any("another holds" in problem for problem in applied.problems)
+    assert server.leases[WRITER].holder == "another", "nobody takes a Lease from one who lives"
+    del server.leases[WRITER]
+    assert [item.activation for item in world.apply("prod-eu").open] == [waiting.id]
+
+
+def test_a_stolen_lease_stops_the_writer_before_its_next_write(world: World) -> None:
+    world.open("db-from-bastion")
+    server = world.servers["prod-eu"]
+
+    def steal() -> None:
+        server.leases[WRITER] = LeaseRecord("thief", world.clock.now(), world.writes.deaths)
+
+    world.writes.meanwhile("write inventory", steal)
+    applied = world.apply("prod-eu")
+    assert applied.open == []
+    assert applied.problems
+    assert list(object_writes(world)) == []
+    assert server.leases[WRITER].holder == "thief"
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_clocks_that_disagree_open_nothing_and_close_all_the_same(world: World, way: int) -> None:
+    over = opened(world, "lift-isolation")
+    world.clock.tick(HALF_HOUR)
+    world.open("db-from-bastion")
+    world.servers["prod-eu"].skew = way * (LARGEST_SKEW + timedelta(seconds=1))
+    applied = world.apply("prod-eu")
+    assert [item.activation for item in applied.closed] == [over]
+    assert applied.open == []
+    assert any("clock is 11 s" in problem for problem in applied.problems)
+    world.servers["prod-eu"].skew = way * LARGEST_SKEW
+    assert len(world.apply("prod-eu").open) == 1
+
+
+def foreign(world: World, key: ObjectKey, manager: str = "kubectl-edit", **spec: Any) -> None:
+    """Somebody edits a live object inside the window."""
+    world.clock.tick(timedelta(minutes=1))
+    live = world.servers["prod-eu"].state()[key]
+    world.servers["prod-eu"].install([{**live, "spec": {**live["spec"], **spec}}], manager)
+
+
+def test_what_others_changed_in_an_added_object_goes_with_it_and_is_on_the_ledger(world: World) -> None:
+    identity = opened(world)
+    foreign(world, added(identity), ingress=[{}])
+    world.clock.tick(HALF_HOUR)
+    assert world.apply("prod-eu").problems == []
+    assert world.is_baseline("prod-eu")
+    (change,) = closed_event(world, identity).foreign
+    assert (change.what, change.by, change.object) == ("changed", "kubectl-edit", str(added(identity)))
+    assert change.live is not None
+    assert change.live["spec"]["ingress"] == [{}]
+
+
+def test_what_others_did_inside_the_window_is_told_while_it_lasts(world: World) -> None:
+    identity = opened(world)
+    foreign(world, added(identity), ingress=[{}])
+    assert [change.by for change in planned(world).plans[-1].foreign[identity]] == ["kubectl-edit"]
+    (inventory,) = world.apply("prod-eu").open
+    assert [change.by for change in inventory.foreign] == ["kubectl-edit"]
+    live = world.servers["prod-eu"].state()[added(identity)]
+    assert live["spec"]["ingress"] != [{}], "what was approved is there again"
+
+
+def test_a_deleted_object_is_told_and_there_again(world: World) -> None:
+    identity = opened(world)
+    del world.servers["prod-eu"].objects[added(identity)]
+    (inventory,) = world.apply("prod-eu").open
+    assert [change.what for change in inventory.foreign] == ["deleted"]
+    assert added(identity) in world.servers["prod-eu"].objects
+
+
+def test_the_agent_keeps_what_others_changed_until_the_ledger_has_it(world: World) -> None:
+    identity = opened(world, "widen-metrics")
+    foreign(world, METRICS, ingress=[{}])
+    world.clock.tick(HALF_HOUR)
+    world.agent("prod-eu")
+    assert world.is_baseline("prod-eu")
+    assert world.apply("prod-eu").problems == []
+    (change,) = closed_event(world, identity).foreign
+    assert change.live is not None
+    assert change.live["spec"]["ingress"] == [{}]
+
+
+@pytest.mark.parametrize("closer", ["agent", "applier"])
+def test_a_policy_that_keeps_leaves_their_change_and_says_so(closer: str) -> None:
+    world = with_conflicts(closing="keep")
+    identity = opened(world, "widen-metrics")
+    foreign(world, METRICS, ingress=[{}])
+    world.clock.tick(HALF_HOUR)
+    if closer == "agent":
+        world.agent("prod-eu")
+    assert world.apply("prod-eu").problems == []
+    assert world.servers["prod-eu"].state()[METRICS]["spec"]["ingress"] == [{}]
+    assert closed_event(world, identity).kept == [str(METRICS)]
+    assert world.servers["prod-eu"].managed(METRICS) == set()
+
+
+def test_a_policy_that_keeps_deletes_what_was_added_all_the_same() -> None:
+    world = with_conflicts(closing="keep")
+    identity = opened(world)
+    foreign(world, added(identity), ingress=[{}])
+    world.clock.tick(HALF_HOUR)
+    assert world.apply("prod-eu").problems == []
+    assert world.is_baseline("prod-eu")
+
+
+def test_a_policy_that_takes_nothing_refuses_and_names_the_owner() -> None:
+    world = with_conflicts(opening="refuse")
+    activation = world.open("widen-metrics")
+    applied = world.apply("prod-eu")
+    assert "spec.ingress (platform)" in applied.refused[activation.id][0].message
+    assert world.is_baseline("prod-eu")
+    assert world.inventories("prod-eu") == {}
+
+
+def test_what_another_owns_as_well_goes_all_the_same(world: World) -> None:
+    opened(world, "widen-metrics")
+    world.clock.tick(timedelta(minutes=1))
+    live = world.servers["prod-eu"].state()[METRICS]
+    world.servers["prod-eu"].install([live], "sticky")
+    world.clock.tick(HALF_HOUR)
+    assert world.apply("prod-eu").problems == []
+    assert world.is_baseline("prod-eu")
+
+
+@pytest.mark.parametrize("overlay", example.OVERLAYS)
+@pytest.mark.parametrize("lost", ["deleted", "unreadable"])
+def test_an_inventory_that_is_lost_is_rebuilt_from_git_to_close(world: World, overlay: str, lost: str) -> None:
+    identity = opened(world, overlay)
+    server = world.servers["prod-eu"]
+    if lost == "deleted":
+        del server.inventories[identity]
+    else:
+        server.store_inventory(identity, b"\x00")
+    world.clock.tick(HALF_HOUR)
+    world.apply("prod-eu")
+    assert world.is_baseline("prod-eu")
+    assert world.apply("prod-eu").problems == []
+    assert world.inventories("prod-eu") == {}
+    assert closed_event(world, identity).baseline == "proven"
+
+
+def test_objects_of_an_activation_that_nobody_records_are_deleted(world: World) -> None:
+    stray = copy.deepcopy(example.METRICS)
+    stray["metadata"] = {"name": "stray", "namespace": "data", "labels": {ACTIVATION_LABEL: "2026-11-23-stray-0000"}}
+    world.servers["prod-eu"].install([stray])
+    assert world.apply("prod-eu").problems == []
+    assert world.is_baseline("prod-eu")
+
+
+def test_an_unreadable_inventory_keeps_its_objects_until_it_is_over(world: World) -> None:
+    identity = opened(world)
+    world.servers["prod-eu"].store_inventory(identity, b"\x00")
+    assert world.apply("prod-eu").problems
+    assert added(identity) in world.servers["prod-eu"].objects
+
+
+def test_objects_that_somebody_writes_all_the_time_are_deleted_in_the_end(world: World) -> None:
+    identity = opened(world)
+    cluster = InMemoryCluster(world.servers["prod-eu"])
+    read = cluster.get
+
+    def busy(keys: Any) -> Any:
+        found = read(keys)
+        if added(identity) in world.servers["prod-eu"].objects:
+            foreign(world, added(identity), ingress=[{"n": str(world.clock.now())}])
+        return found
+
+    cluster.get = busy  # type: ignore[method-assign]
+    world.clock.tick(HALF_HOUR)
+    assert apply(replace(world.applier("prod-eu"), cluster=cluster)).problems == []
+    assert world.is_baseline("prod-eu")
