@@ -1,12 +1,21 @@
 """Real git repositories, a forge on loopback, and a clock that nobody has to wait for."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from api_server import Connect, Time, namespace_of, numbers
 from stand_ins import Clone, Waits
 
+from breakglass.adapters.clock import SystemClock
+from breakglass.adapters.credentials import Access, access_to
+from breakglass.adapters.kubernetes import KubernetesCluster
+from breakglass_lab.controlplane import ControlPlane, install
 from breakglass_lab.forge import App, Forge, Organisation, Team, User
+from breakglass_lab.interruption import Interruption
 
 WORKFLOW = "on: {workflow_dispatch: {inputs: {overlay: {type: string, required: true}}}}\njobs: {}\n"
 
@@ -76,3 +85,52 @@ def forge(tmp_path: Path, author: Clone, app: App) -> Iterator[Forge]:
     with Forge.start(tmp_path / "forge", organisation) as forge:
         forge.seed(author.directory)
         yield forge
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane.start(tmp_path_factory.mktemp("control plane"), name="prod-eu") as control_plane:
+        install(control_plane, [namespace_of("breakglass")])
+        yield control_plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    name = f"test-{next(numbers)}"
+    install(control_plane, [namespace_of(name)])
+    return name
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """`connect(access, clock=…)` → a cluster that is closed after the test."""
+    with ExitStack() as clusters:
+
+        def make(access: Access, clock: Any = None, **limits: timedelta) -> KubernetesCluster:
+            cluster = KubernetesCluster("prod-eu", access, clock or SystemClock(), **limits)
+            clusters.callback(cluster.close)
+            return cluster
+
+        yield make
+
+
+@pytest.fixture
+def administrator(control_plane: ControlPlane) -> Access:
+    return access_to("prod-eu", None, control_plane.kubeconfig)
+
+
+@pytest.fixture
+def cluster(administrator: Access, connect: Connect) -> KubernetesCluster:
+    return connect(administrator)
+
+
+@pytest.fixture
+def proxy(control_plane: ControlPlane, tmp_path: Path) -> Iterator[Interruption]:
+    with Interruption(control_plane, tmp_path / "kubeconfig") as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def interrupted(proxy: Interruption, connect: Connect) -> KubernetesCluster:
+    """The same cluster through the proxy; retries take no time."""
+    return connect(access_to("prod-eu", None, proxy.kubeconfig), Time())

@@ -20,8 +20,9 @@ class Write:
 
     Attributes:
         place: the cluster's name, or `git`.
-        verb: `apply`, `delete`, `release`, `write inventory`, `delete inventory` or `push`.
-        subject: the object's key, the activation's id, or the branch.
+        verb: `apply`, `delete`, `disown`, `evict`, `record event`, `write inventory`, `delete inventory`,
+            `acquire lease`, `release lease` or `push`.
+        subject: the object's key, the activation's id, the lease's name, or the branch.
     """
 
     place: str
@@ -31,9 +32,11 @@ class Write:
 
 @dataclass
 class Writes:
-    """The log of writes, and when to die."""
+    """The log of writes, when to die, and how many died."""
 
     log: list[Write] = field(default_factory=list)
+    deaths: int = 0
+    _dead: bool = False
     _kill: tuple[int, Moment] | None = None
     _meanwhile: tuple[str, Callable[[], object]] | None = None
 
@@ -42,8 +45,8 @@ class Writes:
         self._kill = (len(self.log) + number, moment)
 
     def spare(self) -> None:
-        """Do not die any more."""
-        self._kill = None
+        """Do not die any more; whoever writes next is another process."""
+        self._kill, self._dead = None, False
 
     def meanwhile(self, verb: str, work: Callable[[], object]) -> None:
         """Let somebody else work just before the next write of this verb."""
@@ -51,15 +54,20 @@ class Writes:
 
     @contextmanager
     def one(self, place: str, verb: str, subject: object) -> Iterator[None]:
-        """Surround one write; what the body refuses was none."""
+        """Surround one write; what the body refuses was none. What is dead writes nothing more."""
+        if self._dead:
+            raise Killed
         if self._meanwhile is not None and self._meanwhile[0] == verb:
             _, work = self._meanwhile
             self._meanwhile = None
             work()
         number = len(self.log) + 1
-        if self._kill == (number, "before"):
-            raise Killed
+        self._die_at(number, "before")
         yield
         self.log.append(Write(place, verb, subject))
-        if self._kill == (number, "after"):
+        self._die_at(number, "after")
+
+    def _die_at(self, number: int, moment: Moment) -> None:
+        if self._kill == (number, moment):
+            self.deaths, self._dead = self.deaths + 1, True
             raise Killed

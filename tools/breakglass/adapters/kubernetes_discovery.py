@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from breakglass.model.manifest import ObjectKey
 
 _GROUP = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _VERSION = re.compile(r"v[0-9]+((alpha|beta)[0-9]+)?|[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_PLAIN_SEGMENT = re.compile(r"[a-z0-9][a-z0-9.-]{0,252}")
 _PLURAL = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -29,8 +31,7 @@ class Resource:
 
     def collection(self, namespace: str = "") -> str:
         """Path of all objects of the kind, in one namespace or in all."""
-        place = f"/namespaces/{_segment(namespace)}" if namespace and self.namespaced else ""
-        return f"{_root(self.api_version)}{place}/{self.plural}"
+        return _collection(self.api_version, self.plural, namespace if self.namespaced else "")
 
     def path(self, key: ObjectKey) -> str:
         """Path of one object.
@@ -71,7 +72,9 @@ class Discovery:
         None means that the API server listed all it serves, and this was not there: an object of the kind is absent.
         """
         known = self._groups.get(group, ())
-        return self._first(operation, known, kind) or self._first(operation, self._versions(operation, group), kind)
+        return self._first(operation, known, kind) or self._first(
+            operation, self._versions(operation, group, known), kind
+        )
 
     def forget(self) -> None:
         """Ask everything again: the API server serves something else than it did."""
@@ -95,10 +98,11 @@ class Discovery:
                 self._served[api_version] = _resources(operation, api_version)
             return self._served[api_version].get(kind)
 
-    def _versions(self, operation: Operation, group: str) -> tuple[str, ...]:
-        """apiVersions of a group, the preferred one first."""
+    def _versions(self, operation: Operation, group: str, known: tuple[str, ...]) -> tuple[str, ...]:
+        """apiVersions of a group, the preferred one first; asked for unless another thread just did."""
         with self._lock:
-            self._groups = {"": ("v1",), **_groups(operation)}
+            if self._groups.get(group, ()) == known:
+                self._groups = {"": ("v1",), **_groups(operation)}
             return self._groups.get(group, ())
 
 
@@ -124,6 +128,12 @@ def _resources(operation: Operation, api_version: str) -> dict[str, Resource]:
     }
 
 
+@lru_cache(maxsize=1024)
+def _collection(api_version: str, plural: str, namespace: str) -> str:
+    place = f"/namespaces/{_segment(namespace)}" if namespace else ""
+    return f"{_root(api_version)}{place}/{plural}"
+
+
 def _root(api_version: str) -> str:
     group, _, version = api_version.rpartition("/")
     _checked(_VERSION, version)
@@ -132,6 +142,8 @@ def _root(api_version: str) -> str:
 
 def _segment(name: str) -> str:
     """https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names."""
+    if _PLAIN_SEGMENT.fullmatch(name):
+        return name
     if name in {"", ".", ".."} or "/" in name or "%" in name or len(name) > 253:
         raise Refused(f"{name[:300]!r} is not a name of an object", remedy="correct metadata.name")
     return quote(name, safe=":")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -20,31 +21,32 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 
 from breakglass.adapters.credentials import Access
+from breakglass.adapters.kubernetes_answers import Answer, error_of, read_answer
 from breakglass.adapters.retry import Passing, retried
-from breakglass.model.errors import BreakglassError, Conflict, NotFound, Refused, Unreachable
-from breakglass.ports import Clock
+from breakglass.model.errors import Conflict, Refused, Unreachable
+from breakglass.ports import Clock, Lease
 
 WORKERS = 8
 """Requests at once."""
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes."""
 _CONNECT_SECONDS, _REQUEST_SECONDS = 5.0, 10.0
-_LONGEST_MESSAGE = 2000
-_UNKNOWN_FIELD = "failed to create typed patch object"
-"""Server-side apply answers 500 to a field that is not in the schema, though it is for the caller to correct."""
+_CHUNK = 1024 * 1024
+# A Lease is renewed, and it and the inventories are watched, also while every worker waits for an answer.
+_CONNECTIONS = WORKERS + 4
 
 
-class RepeatedConflict(Conflict):
-    """409 to a request that was sent more than once: an earlier one without an answer may have been carried out."""
-
-
-class PathNotFound(NotFound):
-    """404 that names no object: the path is not served, or something in between answered. It proves no absence."""
+class LeaseLost(Conflict):
+    """A write was not sent, because the Lease that fences it is not held any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `body` is sent as JSON, whatever the content type says (JSON is YAML)."""
+    """One request; `body` is sent as JSON, whatever the content type says (JSON is YAML).
+
+    Attributes:
+        harmless: it changes nothing, though its method could: a dry run, or a question that is a POST.
+    """
 
     method: str
     path: str
@@ -52,17 +54,28 @@ class Request:
     body: object = None
     content_type: str = "application/json"
     accept: str = "application/json"
+    harmless: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method != "GET" and not self.harmless
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    content: dict[str, Any] | None
-    text: str
+class Dated:
+    """The header `Date` of an answer, and our time before the request and after the answer, aware UTC."""
+
+    date: str
+    sent: datetime
+    received: datetime
 
 
 class Server:
     """A connection pool to one API server with its credential.
+
+    Attributes:
+        dated: when the last answer was given, by the API server's clock and by ours; None before the first.
 
     Raises:
         Refused: the certificates of the access cannot be read.
@@ -71,10 +84,12 @@ class Server:
     def __init__(self, name: str, access: Access, clock: Clock) -> None:
         self.access, self.clock = access, clock
         self.description = f"the API server of {name}" if name else "the API server"
+        self.dated: Dated | None = None
         self._authorization, self._renewal = access.authorization, Lock()
         self._pool = _pool(access)
+        self._urlopen, self._root = _way(self._pool, access)
 
-    def exchange(self, request: Request) -> _Answer:
+    def exchange(self, request: Request) -> Answer:
         """Send a request once, and once more with a fresh credential where this one was refused.
 
         Raises:
@@ -87,40 +102,70 @@ class Server:
             answer = self._send(request, self._renew(authorization))
         return answer
 
+    def stream(self, request: Request, *, connect: float, read: float) -> urllib3.BaseHTTPResponse:
+        """Send a request whose answer goes on; its status is for the caller to judge, and it is for him to close.
+
+        Args:
+            connect: seconds to wait for a connection.
+            read: seconds to wait for each piece of the answer.
+
+        Raises:
+            Passing: no answer.
+            Refused: the server's certificate is not trusted.
+        """
+        authorization, timeout = self._authorization, urllib3.Timeout(connect=connect, read=read)
+        response = self._open(request, authorization, timeout=timeout)
+        if response.status == 401 and self.access.renew is not None:
+            response.close()
+            response.release_conn()
+            response = self._open(request, self._renew(authorization), timeout=timeout)
+        return response
+
     def _renew(self, refused: str | None) -> str | None:
         with self._renewal:
             if self._authorization == refused and self.access.renew is not None:
                 self._authorization = self.access.renew()
             return self._authorization
 
-    def _send(self, request: Request, authorization: str | None) -> _Answer:
+    def _send(self, request: Request, authorization: str | None) -> Answer:
+        sent = self.clock.now()
+        with self._open(request, authorization) as response:
+            try:
+                body = self._read(response)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise self.fault(error) from error
+            headers = response.headers
+            self.dated = Dated(headers.get("Date", ""), sent, self.clock.now())
+            return read_answer(response.status, headers, body, self.description)
+
+    def _open(self, request: Request, authorization: str | None, **settings: Any) -> urllib3.BaseHTTPResponse:
         headers = {"Accept": request.accept, "User-Agent": "breakglass", "Content-Type": request.content_type}
         if authorization:
             headers["Authorization"] = authorization
-        url = self.access.server + request.path + ("?" + urlencode(request.query) if request.query else "")
+        url = self._root + request.path + (_encoded_query(*request.query.items()) if request.query else "")
+        body = _encoded(request)
         try:
-            with self._pool.request(
-                request.method, url, body=_encoded(request), headers=headers, preload_content=False
-            ) as response:
-                content = self._read(response)
-                return _answer(response, content, self.description)
+            return self._urlopen(
+                request.method, url, body=body, headers=headers, redirect=False, preload_content=False, **settings
+            )
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise self._fault(error) from error
+            raise self.fault(error) from error
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
         end = self.clock.now() + timedelta(seconds=_REQUEST_SECONDS)
-        content = bytearray()
-        while chunk := response.read1(1024 * 1024):
-            content += chunk
+        content = b""
+        while chunk := response.read1(_CHUNK):
+            content = content + chunk if content else chunk
             if len(content) > LARGEST_ANSWER:
                 raise Refused(
                     f"the answer of {self.description} is larger than {LARGEST_ANSWER} bytes", where=response.url
                 )
             if self.clock.now() > end:
                 raise Passing(f"the answer of {self.description} took longer than {_REQUEST_SECONDS:.0f} s")
-        return bytes(content)
+        return content
 
-    def _fault(self, error: Exception) -> Exception:
+    def fault(self, error: Exception) -> Exception:
+        """What a failed request means: Passing, or Refused where the server's certificate is not trusted."""
         causes = [error, error.__cause__, error.__context__, *error.args]
         for cause in causes:
             if isinstance(cause, ssl.SSLCertVerificationError):
@@ -137,10 +182,15 @@ class Server:
 
 
 class Operation:
-    """Requests that belong together: they share the time there is for retries, and give up together on silence."""
+    """Requests that belong together: they share the time there is for retries, and give up together on silence.
 
-    def __init__(self, server: Server, patience: timedelta) -> None:
-        self._server, self._deadline = server, server.clock.now() + patience
+    Args:
+        fence: the Lease that every write asks before it is sent; None where none is needed.
+    """
+
+    def __init__(self, server: Server, patience: timedelta, fence: Lease | None = None) -> None:
+        self._server, self._patience, self._fence = server, patience, fence
+        self._deadline = server.clock.now() + patience
         self._silence: Unreachable | None = None
 
     def call(self, request: Request, where: str) -> dict[str, Any]:
@@ -152,15 +202,21 @@ class Operation:
         Raises:
             Unreachable: no answer, or only passing faults, until the deadline.
             NotFound: 404; PathNotFound where it names no object.
-            Conflict: 409, and 410 (a list that went on too long).
+            Conflict: 409, and 410 (a list that went on too long); LeaseLost for a write that the fence keeps back.
             Refused: every other answer that is not a success.
         """
         if self._silence is not None:
             raise Unreachable(self._silence.what, where=where, remedy=self._silence.remedy)
         sent = 0
 
-        def attempt() -> _Answer:
+        def attempt() -> Answer:
             nonlocal sent
+            if self._fence is not None and request.writes and not self._fence.held():
+                raise LeaseLost(
+                    "the lease of this cluster is not held any more, so nothing more is written",
+                    where=where,
+                    remedy="another process writes now; run again when it is done",
+                )
             sent += 1
             return self._server.exchange(request)
 
@@ -171,8 +227,13 @@ class Operation:
                 self._silence = error
             raise
         if answer.content is None or answer.status >= 300:
-            raise _error(answer, where, repeated=sent > 1, server=self._server)
+            server, origin = self._server.description, self._server.access.origin
+            raise error_of(answer, where, repeated=sent > 1, server=server, origin=origin)
         return answer.content
+
+    def again(self) -> Operation:
+        """An operation like this one, that begins now."""
+        return Operation(self._server, self._patience, self._fence)
 
     @property
     def clock(self) -> Clock:
@@ -187,7 +248,7 @@ class Operation:
 
 def _pool(access: Access) -> urllib3.PoolManager:
     settings: dict[str, Any] = {
-        "maxsize": WORKERS,
+        "maxsize": _CONNECTIONS,
         "block": True,
         "retries": False,
         "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_REQUEST_SECONDS),
@@ -205,6 +266,13 @@ def _pool(access: Access) -> urllib3.PoolManager:
         return urllib3.ProxyManager(access.proxy, **settings)
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise Refused(f"the proxy cannot be used: {type(error).__name__}", where=access.origin) from None
+
+
+def _way(pool: urllib3.PoolManager, access: Access) -> tuple[Callable[..., urllib3.BaseHTTPResponse], str]:
+    """How to send, and what stands before each path: without a proxy the host's own pool, which parses no address."""
+    if access.proxy:
+        return pool.urlopen, access.server
+    return pool.connection_from_url(access.server).urlopen, urlsplit(access.server).path
 
 
 def _tls(access: Access) -> ssl.SSLContext:
@@ -225,6 +293,11 @@ def _tls(access: Access) -> ssl.SSLContext:
     return context
 
 
+@lru_cache(maxsize=64)
+def _encoded_query(*items: tuple[str, str]) -> str:
+    return f"?{urlencode(items)}"
+
+
 def _encoded(request: Request) -> bytes | None:
     if request.body is None:
         return None
@@ -232,70 +305,6 @@ def _encoded(request: Request) -> bytes | None:
         return json.dumps(request.body, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise Refused(f"the object cannot be written as JSON: {error}", where=request.path) from None
-
-
-def _answer(response: urllib3.BaseHTTPResponse, body: bytes, server: str) -> _Answer:
-    """Read an answer strictly. Errors may also come as text, from a proxy in between."""
-    is_json = response.headers.get("Content-Type", "").partition(";")[0].strip().lower() == "application/json"
-    try:
-        content = json.loads(body) if is_json else None
-    except (ValueError, RecursionError):
-        content = None
-    answer = _Answer(
-        response.status, content if isinstance(content, dict) else None, body[:300].decode(errors="replace")
-    )
-    passing = response.status == 429 or response.status >= 500
-    if passing and not _message(answer).startswith(_UNKNOWN_FIELD):
-        raise Passing(
-            f"{server} answered {response.status}: {_message(answer)}",
-            retry_after=_seconds(response.headers.get("Retry-After", "")),
-            answered=True,
-        )
-    if response.status < 300 and answer.content is None:
-        raise Passing(f"{server} answered {response.status} with something that is not JSON", answered=True)
-    return answer
-
-
-def _seconds(retry_after: str) -> float | None:
-    return float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 7 else None
-
-
-def _message(answer: _Answer) -> str:
-    """What the answer says: the message of a Status, or the beginning of its text, without control characters."""
-    message = answer.content.get("message") if answer.content is not None else None
-    text = message if isinstance(message, str) else answer.text
-    return "".join(character if character.isprintable() else " " for character in text).strip()[:_LONGEST_MESSAGE]
-
-
-def _error(answer: _Answer, where: str, *, repeated: bool, server: Server) -> BreakglassError:
-    """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/."""
-    message = _message(answer) or f"{server.description} answered {answer.status}"
-    match answer.status:
-        case 401:
-            return Refused(
-                f"{server.description} does not accept the credential ({server.access.origin})",
-                where=where,
-                remedy="renew it; of a job's token, compare issuer and audience with the API server's authentication",
-            )
-        case 403:
-            return Refused(
-                message,
-                where=where,
-                remedy="if a permission is missing, grant it to the identity this runs as; then run again",
-            )
-        case 404:
-            missing = NotFound if _names_object(answer) else PathNotFound
-            return missing(message, where=where, remedy="create what is missing, then run again")
-        case 409 | 410:
-            error = RepeatedConflict if repeated else Conflict
-            return error(message, where=where, remedy="somebody else changed it at the same time; run again")
-        case _:
-            return Refused(message, where=where, remedy="correct the object; the API server will not take it as it is")
-
-
-def _names_object(answer: _Answer) -> bool:
-    details = answer.content.get("details") if answer.content is not None else None
-    return isinstance(details, dict) and bool(details.get("name"))
 
 
 def _described(error: Exception) -> str:

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from breakglass.model.errors import InvalidFile
+from breakglass.model.errors import InvalidFile, Refused
 from breakglass.model.inventory import NAMESPACE, Inventory, pack, unpack
 from breakglass.model.time import format_instant
 
@@ -16,6 +16,8 @@ LABEL = "breakglass.dev/inventory"
 """On every inventory, with the value `true`."""
 FILE = "inventory.json.gz"
 """Key of the ConfigMap's binaryData."""
+LARGEST = 1024 * 1024 - 16 * 1024
+"""Bytes, packed: less than a ConfigMap may hold (https://kubernetes.io/docs/concepts/configuration/configmap/)."""
 _PREFIX = "activation-"
 _REMEDY = "somebody changed the inventory by hand; compare it with the ledger, restore it, then run apply again"
 
@@ -58,7 +60,19 @@ def read(configmap: Mapping[str, Any]) -> Inventory:
 
 
 def write(inventory: Inventory, resource_version: str | None) -> dict[str, Any]:
-    """The ConfigMap of an inventory; with a resourceVersion it replaces only that state. Annotations are for people."""
+    """The ConfigMap of an inventory; with a resourceVersion it replaces only that state. Annotations are for people.
+
+    Raises:
+        Refused: it is larger than a ConfigMap can be.
+    """
+    packed = pack(inventory)
+    if len(packed) > LARGEST:
+        raise Refused(
+            f"the inventory of {len(inventory.objects)} objects has {len(packed)} bytes packed, and at most {LARGEST} "
+            "fit into a ConfigMap",
+            where=where(inventory.activation),
+            remedy="split the overlay",
+        )
     metadata: dict[str, Any] = {
         "name": f"{_PREFIX}{inventory.activation}",
         "namespace": NAMESPACE,
@@ -76,7 +90,7 @@ def write(inventory: Inventory, resource_version: str | None) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": metadata,
-        "binaryData": {FILE: base64.b64encode(pack(inventory)).decode("ascii")},
+        "binaryData": {FILE: base64.b64encode(packed).decode("ascii")},
     }
 
 

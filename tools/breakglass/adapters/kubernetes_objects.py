@@ -1,41 +1,27 @@
-"""What the API server's objects say, as pure functions: order of writing, ownership, what holds a deletion, reviews."""
+"""What the API server's objects say, and what it is asked, as pure functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from breakglass.model.errors import Refused, Unreachable
 from breakglass.model.manifest import Manifest, ObjectKey
+from breakglass.model.time import parse_instant
+from breakglass.ports import Token
 
 FIELD_MANAGER = "breakglass"
+REPORTER = "breakglass.dev/breakglass"
+"""Who reports an Event."""
+SHORTEST_TOKEN = 600
+"""Seconds."""
 PROBE_USER = "breakglass-probe"
 """User of an access review that asks about a group."""
 
-_KINDS_IN_ORDER = (
-    ("Namespace",),
-    ("CustomResourceDefinition",),
-    ("ServiceAccount", "ConfigMap", "Secret"),
-    ("Role", "ClusterRole"),
-    ("RoleBinding", "ClusterRoleBinding"),
-    ("NetworkPolicy",),
-    ("Service",),
-    (),
-    ("Ingress", "HTTPRoute"),
-)
-_RANKS = {kind: rank for rank, kinds in enumerate(_KINDS_IN_ORDER) for kind in kinds}
-_RANK_OF_OTHERS = _KINDS_IN_ORDER.index(())
-
-
-def by_rank(keys: Iterable[ObjectKey]) -> tuple[tuple[ObjectKey, ...], ...]:
-    """Group objects in the order to write them, so that what one names is there before it."""
-    ordered = sorted(keys, key=_rank)
-    return tuple(tuple(group) for _, group in groupby(ordered, key=_rank))
-
-
-def _rank(key: ObjectKey) -> int:
-    return _RANKS.get(key.kind, _RANK_OF_OTHERS)
+_LONGEST_NOTE = 1024
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 def metadata_of(live: Mapping[str, Any], name: str) -> str:
@@ -49,22 +35,6 @@ def metadata_of(live: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise Unreachable(f"the API server's answer has no metadata.{name}", remedy="run it again")
     return value
-
-
-def disowning_patch(live: Manifest) -> list[dict[str, Any]] | None:
-    """A JSON patch that takes the field manager's entries away; None where it has none.
-
-    An empty list would keep managedFields as they are, one empty entry empties them
-    (https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields).
-    """
-    entries = live["metadata"].get("managedFields") or []
-    others = [entry for entry in entries if entry.get("manager") != FIELD_MANAGER]
-    if len(others) == len(entries):
-        return None
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata_of(live, "resourceVersion")},
-        {"op": "replace", "path": "/metadata/managedFields", "value": others or [{}]},
-    ]
 
 
 def delete_options(preconditions: Mapping[str, str]) -> dict[str, Any]:
@@ -119,3 +89,75 @@ def access_review(subject: str, verb: str, resource: str, group: str, namespace:
         "kind": "SubjectAccessReview",
         "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
     }
+
+
+def eviction(pod: ObjectKey) -> dict[str, Any]:
+    """An Eviction (https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/)."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod.name, "namespace": pod.namespace},
+    }
+
+
+def event(
+    name: str, about: Mapping[str, Any], reason: str, note: str, *, warning: bool, at: datetime, instance: str
+) -> dict[str, Any]:
+    """An Event (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
+
+    Args:
+        about: an ObjectReference.
+        note: what is longer than the API server takes is cut.
+        instance: which process reports it.
+    """
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": about.get("namespace") or "default"},
+        "eventTime": f"{at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "reportingController": REPORTER,
+        "reportingInstance": instance,
+        "action": reason,
+        "reason": reason,
+        "type": "Warning" if warning else "Normal",
+        "note": _shortened(note),
+        "regarding": dict(about),
+    }
+
+
+def _shortened(note: str) -> str:
+    content = note.encode()
+    if len(content) <= _LONGEST_NOTE:
+        return note
+    return content[: _LONGEST_NOTE - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def token_request(lifetime: timedelta) -> dict[str, Any]:
+    """A TokenRequest; the API server takes no lifetime below ten minutes.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+    """
+    seconds = max(SHORTEST_TOKEN, int(lifetime.total_seconds()))
+    return {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": seconds},
+    }
+
+
+def token_of(answer: Mapping[str, Any], where: str) -> Token:
+    """The token of an answered TokenRequest.
+
+    Raises:
+        Unreachable: there is none in it; what is there instead is not told.
+    """
+    status = answer.get("status")
+    value, expiry = (
+        (status.get("token"), status.get("expirationTimestamp")) if isinstance(status, Mapping) else ("", "")
+    )
+    try:
+        if isinstance(value, str) and _TOKEN.fullmatch(value):
+            return Token(value, parse_instant(str(expiry)))
+    except ValueError:
+        pass
+    raise Unreachable("the API server's answer holds no token", where=where, remedy="run it again")
