@@ -15,11 +15,12 @@ from network_objects import Manifest, policy
 from breakglass.analysis.contract import assess
 from breakglass.analysis.exposure.passage import Controller
 from breakglass.model.document import read
-from breakglass.model.overlay import Overlay
+from breakglass.model.overlay import Overlay, contract_for
 
 REPOSITORY = Path(__file__).parents[2]
 EMERGENCY = REPOSITORY / "overlays" / "emergency"
 KUBECTL = Path(sys.executable).parent / "kubectl"
+REQUESTER = "robin"
 PARAMETERS = {"sourceRange": "198.51.100.0/24"}
 
 
@@ -44,7 +45,7 @@ def opened(overlay: str, baseline: list[Manifest], scratch: Path) -> list[Manife
     shutil.copytree(EMERGENCY / overlay, scratch / overlay)
     patches = "patches" in yaml.safe_load((EMERGENCY / overlay / "kustomization.yaml").read_text())
     metadata = {"name": "breakglass-parameters", "annotations": {"config.kubernetes.io/local-config": "true"}}
-    data = {**PARAMETERS, "activation": activation}
+    data = {**PARAMETERS, "activation": activation, "requestedBy": REQUESTER, "requester": REQUESTER}
     items = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}]
     items += baseline if patches else []
     wrapper = {"resources": ["list.yaml"], "components": [f"../{overlay}"]}
@@ -62,7 +63,6 @@ EXPECTED = {
     "db-from-bastion": ("opens     ops/bastion → data/postgres TCP 5432",),
     "exec-into-shop": (
         "grants    Group:acme:incident may create pods/exec in shop",
-        "grants    Group:acme:incident may create serviceaccounts/token incident in shop",
         "grants    Group:acme:incident may get pods in shop",
         "grants    Group:acme:incident may get pods/exec in shop",
         "grants    Group:acme:incident may get pods/log in shop",
@@ -72,6 +72,7 @@ EXPECTED = {
         "grants    ServiceAccount:shop/incident may get pods/exec in shop",
         "grants    ServiceAccount:shop/incident may get pods/log in shop",
         "grants    ServiceAccount:shop/incident may list pods in shop",
+        "grants    User:robin may create serviceaccounts/token incident in shop",
     ),
     "ingress-to-admin": (
         "opens     edge/traefik → shop/api TCP 9090",
@@ -95,7 +96,7 @@ def test_every_overlay_is_expected_to_do_something() -> None:
 @pytest.mark.parametrize("overlay", sorted(EXPECTED))
 def test_the_overlay_keeps_its_contract(overlay: str, baseline: list[Manifest], tmp_path: Path) -> None:
     file = EMERGENCY / overlay / "overlay.yaml"
-    contract = read(file.read_bytes(), file.name, Overlay).spec.contract
+    contract = contract_for(read(file.read_bytes(), file.name, Overlay).spec.contract, REQUESTER)
     after, activation = opened(overlay, baseline, tmp_path / "with space"), activation_of(overlay)
     found = assess(contract, baseline, after, file.name, activation, CONTROLLERS)
     findings = found.findings

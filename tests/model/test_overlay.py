@@ -11,7 +11,7 @@ import pytest
 
 from breakglass.model.document import read
 from breakglass.model.errors import InvalidFile
-from breakglass.model.overlay import Contract, Overlay, judge_overlay, promises
+from breakglass.model.overlay import Contract, Overlay, contract_for, judge_overlay, promises
 from breakglass.model.policy import Policy
 from laws import example
 
@@ -103,6 +103,8 @@ def test_an_overlay_has_the_name_of_its_directory() -> None:
         {"contract": {"exposes": [{"host": "a b"}]}},
         {"contract": {"exposes": [{"host": "a", "path": "x"}]}},
         {"contract": {"grants": [{"subject": "ada", "verb": "get", "resource": "pods", "namespace": "shop"}]}},
+        {"contract": {"grants": [{"subject": "Requester:a", "verb": "get", "resource": "pods", "namespace": "shop"}]}},
+        {"contract": {"grants": [{"subject": "requester", "verb": "get", "resource": "pods", "namespace": "shop"}]}},
         {"contract": {"grants": [{"subject": "Group:a", "verb": "*", "resource": "pods", "namespace": "shop"}]}},
         {"contract": {"grants": [{"subject": "Group:a", "verb": "get", "resource": "*", "namespace": "shop"}]}},
     ],
@@ -172,3 +174,14 @@ def test_a_policy_does_not_change_once_it_is_read() -> None:
     with pytest.raises(ValueError, match="frozen"):
         read_once.spec.forge.repository = "acme/other"  # type: ignore[misc]
     assert read_once == before
+
+
+def test_the_requester_of_a_contract_is_the_user_who_asked() -> None:
+    def grants(*subjects: str) -> list[Object]:
+        return [{"subject": each, "verb": "get", "resource": "pods", "namespace": "shop"} for each in subjects]
+
+    written = {"grants": grants("Requester", "Group:dev"), "keepsDenied": grants("User:Requester", "Requester")}
+    bound = contract_for(Contract.model_validate(written), "acme:robin")
+    assert [each.subject for each in bound.grants] == ["User:acme:robin", "Group:dev"]
+    assert [each.subject for each in bound.keepsDenied] == ["User:Requester", "User:acme:robin"]
+    assert promises(Contract.model_validate(written))[0] == "Requester may get pods in shop"

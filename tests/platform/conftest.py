@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from places import EMERGENCY, KUBECTL, OVERLAYS, PARAMETERS, REPOSITORY, Manifest, Render
+from places import EMERGENCY, KUBECTL, OVERLAYS, PARAMETERS, REPOSITORY, REQUESTER, Manifest, Render
 
 
 def kustomize(directory: Path) -> list[Manifest]:
@@ -74,5 +74,5 @@ def _parameters(activation: str, parameters: Mapping[str, str]) -> Manifest:
             "name": "breakglass-parameters",
             "annotations": {"config.kubernetes.io/local-config": "true"},
         },
-        "data": {**parameters, "activation": activation},
+        "data": {**parameters, "activation": activation, "requestedBy": REQUESTER, "requester": REQUESTER},
     }

@@ -14,4 +14,5 @@ REPOSITORY = Path(__file__).parents[2]
 EMERGENCY = REPOSITORY / "overlays" / "emergency"
 OVERLAYS = sorted(path.parent.name for path in EMERGENCY.glob("*/overlay.yaml"))
 KUBECTL = Path(sys.executable).parent / "kubectl"
+REQUESTER = "robin"
 PARAMETERS = {"ingress-to-admin": {"sourceRange": "198.51.100.0/24"}}

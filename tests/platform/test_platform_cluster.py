@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from manifests import by_key, delta
-from places import KUBECTL, OVERLAYS, Manifest, Render
+from places import KUBECTL, OVERLAYS, REQUESTER, Manifest, Render
 
 from breakglass_lab.controlplane import ControlPlane, gateway_api_crds, install
 
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.lab
 APPLIER = ("--as=breakglass:applier",)
 AGENT = ("--as=system:serviceaccount:breakglass:agent",)
 INCIDENT = ("--as=alice", "--as-group=acme:incident", "--as-group=system:authenticated")
+ROBIN = (f"--as={REQUESTER}", "--as-group=acme:incident", "--as-group=system:authenticated")
 APPLY = ("apply", "--server-side", "--field-manager=breakglass", "--filename=-")
 ACCOUNT = "incident-2026-11-23-exec-into-shop-7f3a"
 Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -65,14 +66,16 @@ def test_the_applier_lifts_and_the_agent_brings_back(
 
 
 def test_the_inventory_is_theirs(kubectl: Kubectl) -> None:
-    metadata = {"name": "try", "namespace": "breakglass"}
-    objects: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"delta": "{}"}},
-        {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}},
-    ]
+    metadata = {"name": "activation-try", "namespace": "breakglass"}
+    inventory = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"delta": "{}"}}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": {}}
+    on: list[dict[str, Any]] = [inventory, lease]
     for whom in (APPLIER, AGENT):
-        assert kubectl(*whom, *APPLY, on=objects).returncode == 0
-        assert kubectl(*whom, "delete", "--filename=-", on=objects).returncode == 0
+        assert kubectl(*whom, "create", "--filename=-", on=[inventory]).returncode == 0
+        assert kubectl(*whom, "create", "--dry-run=server", "--filename=-", on=[lease]).returncode == 0
+        assert kubectl(*whom, "replace", "--filename=-", on=[inventory]).returncode == 0
+        assert kubectl("delete", "--filename=-", on=on).returncode == 1
+        assert kubectl(*whom, "delete", "--filename=-", on=[inventory]).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +99,17 @@ def test_nobody_grants_what_is_not_theirs_to_grant(kubectl: Kubectl, whom: tuple
         (APPLIER, ["create", "pods", "--namespace=shop"], "no"),
         (APPLIER, ["delete", "networkpolicies", "--namespace=monitoring"], "no"),
         (APPLIER, ["create", "rolebindings", "--namespace=ops"], "no"),
+        (APPLIER, ["update", "networkpolicies", "--namespace=ops"], "no"),
+        (APPLIER, ["create", "middlewares.traefik.io", "--namespace=data"], "no"),
+        (APPLIER, ["list", "pods", "--namespace=monitoring"], "no"),
+        (APPLIER, ["list", "rolebindings", "--namespace=data"], "yes"),
+        (APPLIER, ["create", "pods/eviction", "--namespace=shop"], "no"),
         (APPLIER, ["create", "subjectaccessreviews"], "yes"),
+        (APPLIER, ["create", "events.events.k8s.io", "--namespace=ops"], "yes"),
+        (AGENT, ["create", "events.events.k8s.io", "--namespace=ops"], "yes"),
+        (AGENT, ["create", "networkpolicies", "--namespace=data"], "no"),
+        (AGENT, ["create", "rolebindings", "--namespace=shop"], "no"),
+        (AGENT, ["patch", "roles", "--namespace=shop"], "no"),
         (AGENT, ["create", "networkpolicies", "--namespace=ops"], "yes"),
         (AGENT, ["get", "secrets", "--namespace=breakglass"], "no"),
         (INCIDENT, ["create", "pods/exec", "--namespace=shop"], "no"),
@@ -111,18 +124,19 @@ def test_who_may_what_in_the_baseline(
     assert done.stdout.strip() == answer, done.stderr
 
 
-def test_a_token_is_had_in_the_window_and_for_an_hour_at_most(
+def test_a_token_is_had_by_who_asked_in_the_window_and_for_an_hour_at_most(
     kubectl: Kubectl, opened: Render, baseline: list[Manifest]
 ) -> None:
     objects = added(baseline, opened("exec-into-shop"))
     assert kubectl(*APPLIER, *APPLY, on=objects).returncode == 0
     token = ("--namespace=shop", "create", "token")
-    assert kubectl(*INCIDENT, *token, ACCOUNT).returncode == 0
-    refused = kubectl(*INCIDENT, *token, ACCOUNT, "--duration=61m")
-    assert "one hour at most" in refused.stderr
-    assert "forbidden" in kubectl(*INCIDENT, *token, "web").stderr
-    assert kubectl(*AGENT, "delete", "--filename=-", on=objects).returncode == 0
+    assert kubectl(*ROBIN, *token, ACCOUNT).returncode == 0
     assert "forbidden" in kubectl(*INCIDENT, *token, ACCOUNT).stderr
+    refused = kubectl(*ROBIN, *token, ACCOUNT, "--duration=61m")
+    assert "one hour at most" in refused.stderr
+    assert "forbidden" in kubectl(*ROBIN, *token, "web").stderr
+    assert kubectl(*AGENT, "delete", "--filename=-", on=objects).returncode == 0
+    assert "forbidden" in kubectl(*ROBIN, *token, ACCOUNT).stderr
 
 
 def test_a_source_range_that_is_none_is_refused(kubectl: Kubectl) -> None:

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from manifests import Key, by_key, delta, of_kind
 from permissions import Permission, permissions
-from places import EMERGENCY, OVERLAYS, Manifest, Render
+from places import EMERGENCY, OVERLAYS, REQUESTER, Manifest, Render
 from reachability import Connection, reachable
 
 from breakglass.model.document import read
@@ -29,7 +29,12 @@ def connections(listed: list[Manifest]) -> set[Connection]:
 
 
 def granted(listed: list[Manifest]) -> set[tuple[str, str, str, str, str]]:
-    return {(e["subject"], e["verb"], e.get("group", ""), e["resource"], e["namespace"]) for e in listed}
+    """A contract's grants in the activation at hand, whose requester is a user by name."""
+    subjects = [f"User:{REQUESTER}" if each["subject"] == "Requester" else each["subject"] for each in listed]
+    return {
+        (subject, each["verb"], each.get("group", ""), each["resource"], each["namespace"])
+        for subject, each in zip(subjects, listed, strict=True)
+    }
 
 
 def without_suffix(found: set[Permission], activation: str) -> set[tuple[str, str, str, str, str]]:
@@ -175,10 +180,12 @@ def test_both_routes_lead_through_the_source_range_and_then_the_identity_check(
     assert Key("Service", service[2], service[1]) in by_key(baseline)
 
 
-def test_a_token_can_be_had_for_the_incident_account_alone(opened: Render, baseline: list[Manifest]) -> None:
+def test_a_token_can_be_had_for_the_incident_account_alone_and_by_who_asked_alone(
+    opened: Render, baseline: list[Manifest]
+) -> None:
     new = permissions(opened("exec-into-shop")) - permissions(baseline)
     tokens = {(each.subject, each.name) for each in new if each.resource == "serviceaccounts/token"}
-    assert tokens == {("Group:acme:incident", "incident-2026-11-23-exec-into-shop-7f3a")}
+    assert tokens == {(f"User:{REQUESTER}", "incident-2026-11-23-exec-into-shop-7f3a")}
 
 
 def test_lifting_takes_one_default_deny_away(opened: Render, baseline: list[Manifest]) -> None:

@@ -20,6 +20,7 @@ from breakglass.model.activation import (
     activation_id,
     judge_activation,
     judge_times,
+    requester_of,
 )
 from breakglass.model.document import read
 from breakglass.model.errors import BreakglassError, InvalidFile, Refused
@@ -27,7 +28,7 @@ from breakglass.model.evidence import Verdict, judge
 from breakglass.model.finding import Finding, refuses
 from breakglass.model.kustomization import inspect_overlay
 from breakglass.model.manifest import Change, Manifest
-from breakglass.model.overlay import OVERLAYS, judge_overlay
+from breakglass.model.overlay import OVERLAYS, contract_for, judge_overlay
 from breakglass.model.policy import Policy
 from breakglass.ports import Cluster, FileChange, Forge, PullRequest, Renderer, Repository
 
@@ -153,31 +154,37 @@ def _judge_renders(repository: Repository, renderer: Renderer, base: str, policy
     activation, content = checked.activation, checked.overlay
     if activation is None or content is None:
         return
-    file = activation_file(activation.id)
+    file, requester = activation_file(activation.id), requester_of(activation, policy)
+    contract, controllers = contract_for(content.overlay.spec.contract, requester), controllers_of(policy)
     roots = dict.fromkeys(policy.spec.clusters[name].baseline for name in activation.spec.clusters)
     for root in roots:
         try:
-            baseline, checked.changes = _render(repository, renderer, base, root, activation, content)
+            baseline, checked.changes = _render(repository, renderer, base, root, activation, content, requester)
         except Refused as error:
             checked.findings.append(_finding("render", error, content.root))
             continue
         desired = desired_state(baseline, [checked.changes])
         checked.findings += judge_scope(checked.changes, content.overlay, policy)
-        contract, controllers = content.overlay.spec.contract, controllers_of(policy)
         assessment = assess(contract, baseline, desired, file, activation.id, controllers)
         checked.assessments[root] = assessment
         checked.findings += assessment.findings
 
 
 def _render(
-    repository: Repository, renderer: Renderer, base: str, root: str, activation: Activation, content: OverlayContent
+    repository: Repository,
+    renderer: Renderer,
+    base: str,
+    root: str,
+    activation: Activation,
+    content: OverlayContent,
+    requester: str,
 ) -> tuple[tuple[Manifest, ...], tuple[Change, ...]]:
     """The baseline and the delta, side by side where neither needs the other."""
     if layered(content):
         baseline = render_baseline(repository, renderer, base, root)
-        return baseline, render_delta(renderer, activation, content, baseline)
+        return baseline, render_delta(renderer, activation, content, baseline, requester)
     with ThreadPoolExecutor(max_workers=1) as beside:
-        delta = beside.submit(render_delta, renderer, activation, content, None)
+        delta = beside.submit(render_delta, renderer, activation, content, None, requester)
         return render_baseline(repository, renderer, base, root), delta.result()
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from breakglass.lifecycle.content import read_overlay, read_policy
 from breakglass.lifecycle.render import desired_state, layered, render_baseline, render_delta
 from breakglass.lifecycle.windows import all_windows
+from breakglass.model.activation import requester_of
 from breakglass.model.errors import NotFound
 from breakglass.model.manifest import Change, Manifest
 from breakglass.ports import Renderer, Repository
@@ -41,10 +42,17 @@ def desired(repository: Repository, renderer: Renderer, cluster: str, commit: st
     baseline = render_baseline(repository, renderer, commit, settings[cluster].baseline)
     deltas, ids = [], []
     for window in all_windows(repository, commit):
-        if window.activation is None or window.state(time) != "open" or cluster not in window.activation.spec.clusters:
+        activation, policy = window.activation, window.policy
+        if (
+            activation is None
+            or policy is None
+            or window.state(time) != "open"
+            or cluster not in activation.spec.clusters
+        ):
             continue
-        content = read_overlay(repository, window.opened.sha, window.activation.spec.overlay)
-        deltas.append(render_delta(renderer, window.activation, content, baseline if layered(content) else None))
+        content = read_overlay(repository, window.opened.sha, activation.spec.overlay)
+        layer = baseline if layered(content) else None
+        deltas.append(render_delta(renderer, activation, content, layer, requester_of(activation, policy)))
         ids.append(window.id)
     changes = tuple(change for changes in deltas for change in changes)
     return Desired(desired_state(baseline, deltas), changes, tuple(ids))

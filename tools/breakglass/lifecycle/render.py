@@ -44,7 +44,11 @@ def render_baseline(repository: Repository, renderer: Renderer, commit: str, roo
 
 
 def render_delta(
-    renderer: Renderer, activation: Activation, content: OverlayContent, baseline: tuple[Manifest, ...] | None
+    renderer: Renderer,
+    activation: Activation,
+    content: OverlayContent,
+    baseline: tuple[Manifest, ...] | None,
+    requester: str = "",
 ) -> tuple[Change, ...]:
     """What an activation changes.
 
@@ -52,6 +56,8 @@ def render_delta(
         activation: the request, with its parameters.
         content: its overlay.
         baseline: the rendered baseline; needed only where `layered(content)`.
+        requester: the user who asked, as the API servers know them (`requester_of`). Without one, kustomize refuses an
+            overlay whose replacements want it.
 
     Returns:
         The changes ordered by key; added objects carry the activation label.
@@ -60,7 +66,7 @@ def render_delta(
         Refused: the overlay uses what is not allowed, kustomize refuses it, or nothing would change.
     """
     refuse_on(inspect_overlay(content.files, content.root))
-    files = {**content.files, f"{WRAPPER}/parameters.json": _parameters(activation)}
+    files = {**content.files, f"{WRAPPER}/parameters.json": _parameters(activation, requester)}
     if layered(content):
         if baseline is None:
             raise ValueError(f"{content.root} is layered: its delta needs the baseline")
@@ -158,13 +164,17 @@ def _baseline_only(files: Mapping[str, bytes]) -> dict[str, bytes]:
     }
 
 
-def _parameters(activation: Activation) -> bytes:
-    data = {name: _text(value) for name, value in activation.spec.parameters.items()}
+def _parameters(activation: Activation, requester: str) -> bytes:
+    own = {"activation": activation.id, "requestedBy": activation.spec.requestedBy, "requester": requester}
+    # Our own last: no parameter takes their place.
+    data = {name: _text(value) for name, value in activation.spec.parameters.items()} | own
+    if not requester:
+        del data["requester"]
     manifest = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": PARAMETERS, "annotations": {"config.kubernetes.io/local-config": "true"}},
-        "data": {**data, "activation": activation.id},
+        "data": data,
     }
     return json.dumps(manifest).encode()
 
