@@ -120,6 +120,14 @@ def _tell_closed(event: Closed) -> None:
     when = f"{event.lateSeconds:.0f} s after the expiry" if event.lateSeconds >= 0 else "before the expiry"
     at = f"{event.cluster} at {format_instant(event.closedAt)} by the {event.closedBy} ({event.cause}), {when}"
     _line("closed", f"{at}; baseline {event.baseline}")
+    for change in event.foreign:
+        _line("", f"  foreign: {change}{' (kept)' if change.object in event.kept else ''}")
+    for sentence in event.livesOn:
+        _line("", f"  {sentence}")
+    if event.cut is not None:
+        _line("", f"  cut: evicted {', '.join(event.cut.evicted) or 'nothing'}")
+        for sentence in event.cut.left:
+            _line("", f"  not cut: {sentence}")
 
 
 def _line(word: str, text: str) -> None:

@@ -14,7 +14,6 @@ from breakglass.model.ledger import describe_findings
 if TYPE_CHECKING:
     from breakglass.lifecycle.apply import Planned
     from breakglass.lifecycle.plan import Step
-    from breakglass.model.managed_fields import FieldChange
 
 _MARKS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red"), "restored": ("<", "cyan")}
 _LONGEST_VALUE = 160
@@ -63,7 +62,7 @@ def _step(step: Step) -> dict[str, Any]:
     return {
         "effect": step.effect,
         "object": str(step.key),
-        "present": step.live is not None,
+        "target": step.target,
         "fields": fields,
         "conflicts": conflicts,
     }

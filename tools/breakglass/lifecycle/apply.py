@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from breakglass.lifecycle.content import OverlayContent
+from breakglass.lifecycle.cut import cut_off
 from breakglass.lifecycle.plan import Plan
 from breakglass.lifecycle.reconcile import Opening, one_writer, open_window, plan_closing, plan_opening
 from breakglass.lifecycle.record import record
 from breakglass.lifecycle.render import disagreement, judge_scope
 from breakglass.lifecycle.run import Applied, Applier, Run, close_by, is_wanted
+from breakglass.lifecycle.sweep import Sweeper, sweep
 from breakglass.lifecycle.windows import Window
 from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused
 from breakglass.model.finding import Finding
@@ -67,6 +69,8 @@ def apply(applier: Applier) -> Applied:
     _open_wanted(run)
     _close_expired(run)
     _delete_orphans(run)
+    _cut(run)
+    _sweep(run)
     record(run)
     return run.applied
 
@@ -299,6 +303,39 @@ def _delete_orphans(run: Run) -> None:
             run.applier.report(f"deleted {key}, which {identity} left without an inventory")
     except BreakglassError as error:
         run.problem(f"what is left without an inventory: {error}")
+
+
+def _cut(run: Run) -> None:
+    for number, inventory in enumerate(run.applied.closed):
+        if run.applier.cut and inventory.activation in run.ended:
+            try:
+                run.applied.closed[number] = cut_off(run.cluster, inventory, run.known_baseline(), run.applier.report)
+            except BreakglassError as error:
+                run.problem(f"what was cut off is not recorded: {error}")
+
+
+def _sweep(run: Run) -> None:
+    """Delete the residue that main lists."""
+    try:
+        swept = sweep(
+            Sweeper(
+                name=run.name,
+                cluster=run.cluster,
+                repository=run.main.repository,
+                clock=run.applier.clock,
+                commit=run.main.commit,
+                history=run.main.history,
+                baseline=lambda: run.main.baseline(run.name),
+                report=run.applier.report,
+            ),
+            run.main.told(),
+        )
+    except BreakglassError as error:
+        run.problem(f"residue is not swept: {error}")
+        return
+    for problem in swept.problems:
+        run.problem(problem)
+    run.events |= swept.events
 
 
 def _rebuild_lost(run: Run) -> None:

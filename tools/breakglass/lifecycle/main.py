@@ -12,11 +12,23 @@ from breakglass.lifecycle.content import OverlayContent, overlay_names, read_ove
 from breakglass.lifecycle.render import layered, render_baseline, render_delta
 from breakglass.lifecycle.windows import Window, all_windows
 from breakglass.model.activation import requester_of
-from breakglass.model.errors import NotFound, Refused
+from breakglass.model.errors import BreakglassError, NotFound, Refused
 from breakglass.model.ledger import Event
 from breakglass.model.manifest import Change, Manifest
 from breakglass.model.policy import ClusterSettings, Policy
 from breakglass.ports import Forge, Renderer, Repository
+
+_NAMED = 3
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Events of one cluster on their way to the ledger, and what became of them."""
+
+    cluster: str
+    events: dict[str, Event]
+    done: bool = False
+    error: BreakglassError | None = None
 
 
 @dataclass(slots=True)
@@ -38,8 +50,11 @@ class Main:
     history: tuple[Window, ...] = ()
     _policy: Policy | None = None
     _baselines: dict[str, tuple[Manifest, ...]] = field(default_factory=dict)
+    _contents: dict[str, OverlayContent] = field(default_factory=dict)
     _deltas: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict)
     _approvals: dict[str, Approval] = field(default_factory=dict)
+    _told: tuple[str, frozenset[str]] = ("", frozenset())
+    _waiting: list[_Waiting] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
 
     def read(self) -> None:
@@ -104,7 +119,10 @@ class Main:
         if activation is None or policy is None:
             raise Refused(f"{window.id} is void", remedy="open a new request")
         with self._lock:
-            content = read_overlay(self.repository, window.opened.sha, activation.spec.overlay)
+            if window.id not in self._contents:
+                overlay = activation.spec.overlay
+                self._contents[window.id] = read_overlay(self.repository, window.opened.sha, overlay)
+            content = self._contents[window.id]
             root = self.settings(cluster).baseline if layered(content) else ""
             if (window.id, root) not in self._deltas:
                 layer = self.baseline(cluster) if root else None
@@ -144,13 +162,33 @@ class Main:
         """Paths of the activations' events that the ledger holds already."""
         with self._lock:
             tip = self.repository.tip(self.ledger_branch)
-            return frozenset(self.repository.files(tip, "activations")) if tip is not None else frozenset()
+            if tip is not None and self._told[0] != tip:
+                self._told = (tip, frozenset(self.repository.files(tip, "activations")))
+            return self._told[1]
 
-    def record(self, events: dict[str, Event], subject: str) -> None:
-        """Append events to the ledger.
+    def record(self, cluster: str, events: dict[str, Event]) -> None:
+        """Append the events of an apply to the ledger; one push takes along what other clusters' threads wait with.
 
         Raises:
-            NotApplied: the ledger cannot be written.
+            BreakglassError: the ledger cannot be written.
         """
+        mine = _Waiting(cluster, events)
+        self._waiting.append(mine)
         with self._lock:
-            ledger.append(self.repository, self.ledger_branch, events, subject)
+            if not mine.done:
+                self._append()
+        if mine.error is not None:
+            raise mine.error
+
+    def _append(self) -> None:
+        batch, self._waiting = self._waiting, []
+        events = {path: event for each in batch for path, event in each.events.items()}
+        clusters = [each.cluster for each in batch]
+        where = ", ".join(clusters) if len(clusters) <= _NAMED else f"{len(clusters)} clusters"
+        error: BreakglassError | None = None
+        try:
+            ledger.append(self.repository, self.ledger_branch, events, f"apply on {where}")
+        except BreakglassError as found:
+            error = found
+        for each in batch:
+            each.done, each.error = True, error

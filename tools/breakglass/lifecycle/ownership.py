@@ -11,6 +11,7 @@ from breakglass.model.codeowners import Codeowners, Rule, parse
 from breakglass.model.finding import Finding
 from breakglass.model.overlay import OVERLAYS
 from breakglass.model.policy import POLICY_FILE, Policy
+from breakglass.model.residue import RESIDUE
 
 FEWEST_OWNERS = 2
 """An author never approves their own pull request, so one owner alone could change nothing, or nobody need look."""
@@ -45,6 +46,7 @@ def guarded(policy: Policy, codeowners_file: str) -> tuple[Guarded, ...]:
         Guarded(f"/{codeowners_file}", (codeowners_file,)),
         *(Guarded(f"/{root}/", (f"{root}/kustomization.yaml",)) for root in baselines),
         Guarded(f"/{OVERLAYS}/", tuple(f"{OVERLAYS}/any/{name}" for name in ("overlay.yaml", "kustomization.yaml"))),
+        Guarded(f"/{RESIDUE}/", (f"{RESIDUE}/2026-11-23-any-7f3a.yaml",)),
         Guarded(f"/{ACTIVATIONS}/", (f"{ACTIVATIONS}/2026-11-23-any-7f3a.yaml",)),
     )
 

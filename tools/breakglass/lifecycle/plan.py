@@ -58,7 +58,7 @@ class Step:
     Attributes:
         live: the object as it was read; None where it is absent.
         target: what it will be; None where it is deleted.
-        fields: what differs between the two; nothing where only the ownership does.
+        fields: what differs between the two; nothing where only the ownership does, or one of the two is absent.
         conflicts: fields of these that another field manager owns.
         owners: entries of managedFields that own the object again afterwards; None where the product keeps its own.
     """
@@ -123,7 +123,7 @@ def _opening(item: InventoryObject, live: Manifest | None) -> Step | None:
         return None if live is None else Step("removed", item.key, live, None)
     effect: Effect = "added" if item.baseline is None else "changed"
     if live is None:
-        return Step(effect, item.key, None, item.emergency, changes(None, item.emergency))
+        return Step(effect, item.key, None, item.emergency)
     fields = (*changes(live, item.emergency), *no_longer_wanted(live, item.emergency))
     if not fields and is_ours(live):
         return None
@@ -135,7 +135,7 @@ def _closing(item: InventoryObject, live: Manifest | None) -> Step | None:
         return None if live is None else Step("removed", item.key, live, None)
     former = tuple(item.owners)
     if live is None:
-        return Step("restored", item.key, None, item.baseline, changes(None, item.baseline), owners=former)
+        return Step("restored", item.key, None, item.baseline, owners=former)
     fields = changes(live, item.baseline)
     if item.emergency is not None:
         fields += leftovers(live, item.emergency, item.baseline)

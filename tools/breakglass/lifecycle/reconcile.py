@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from breakglass.lifecycle.plan import (
     Plan,
@@ -252,7 +252,10 @@ def _bring_back(
 
 def _let_go(cluster: Cluster, closing: Iterable[Inventory], problems: list[str]) -> None:
     """Own nothing any more of what stays as others changed it."""
-    kept = {item.key: item.owners for inventory in closing for item in inventory.objects if item.key in inventory.kept}
+    kept: dict[ObjectKey, list[dict[str, Any]]] = {}
+    for inventory in closing:
+        left = inventory.kept
+        kept |= {item.key: item.owners for item in inventory.objects if item.key in left} if left else {}
     if kept:
         try:
             cluster.disown(kept)
@@ -279,7 +282,8 @@ def _carry_out(cluster: Cluster, stage: Stage, attempt: int) -> list[BreakglassE
 
 
 def _apply(cluster: Cluster, stage: Stage, *, force: bool = True) -> None:
-    manifests = [step.target for step in stage if step.target is not None and (step.fields or step.owners is None)]
+    written = (step for step in stage if step.live is None or step.fields or step.owners is None)
+    manifests = [step.target for step in written if step.target is not None]
     if manifests:
         cluster.apply(manifests, force=force)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from breakglass.analysis.lingering import lives_on
 from breakglass.lifecycle.run import Run, close_by, is_wanted
+from breakglass.model.activation import requester_of
 from breakglass.model.errors import BreakglassError
 from breakglass.model.inventory import Inventory
 from breakglass.model.ledger import Closed, Event, Opened, Refusal, describe_findings, evidence_path, paths
-from breakglass.model.overlay import promises
+from breakglass.model.overlay import contract_for, promises
 
 
 def record(run: Run) -> None:
@@ -20,7 +22,7 @@ def record(run: Run) -> None:
     except BreakglassError as error:
         run.problem(f"the ledger cannot be read, nothing was recorded: {error}")
         return
-    events: dict[str, Event] = {}
+    events = dict(run.events)
     for inventory in inventories:
         if inventory.phase != "opening":
             _approval_again(run, inventory.activation, told)
@@ -30,7 +32,7 @@ def record(run: Run) -> None:
     events |= _evidence(run) | _refusals(run) | _missed(run, {item.activation for item in inventories}, told)
     try:
         if events:
-            run.main.record(events, f"apply on {run.name}")
+            run.main.record(run.name, events)
     except BreakglassError as error:
         run.problem(f"the cluster is as main says, but the ledger could not be written: {error}")
         return
@@ -100,7 +102,6 @@ def _missed(run: Run, inventoried: Iterable[str], told: frozenset[str]) -> dict[
 
 
 def _opened(run: Run, inventory: Inventory) -> Opened:
-    approval = run.main.proven(inventory.activation)
     return Opened(
         activation=inventory.activation,
         overlay=inventory.overlay,
@@ -114,12 +115,24 @@ def _opened(run: Run, inventory: Inventory) -> Opened:
         appliedAfterSeconds=inventory.appliedAfterSeconds or 0.0,
         expiry=inventory.expiry,
         objects=[str(item.key) for item in inventory.objects],
-        opens=promises(approval.content.overlay.spec.contract) if approval is not None else [],
+        opens=_promises(run, inventory.activation),
     )
+
+
+def _promises(run: Run, identity: str) -> list[str]:
+    """What an opening was approved for, in words; nothing where this run did not look at its approval."""
+    approval = run.main.proven(identity)
+    window = next((window for window in run.main.history if window.id == identity), None)
+    if approval is None or window is None or window.activation is None or window.policy is None:
+        return []
+    requester = requester_of(window.activation, window.policy)
+    return promises(contract_for(approval.content.overlay.spec.contract, requester))
 
 
 def _closed(run: Run, inventory: Inventory) -> Closed:
     at = inventory.closedAt or run.applier.clock.now()
+    lasting = [str(each) for each in lives_on(inventory, run.known_baseline())]
+    run.applied.lives_on[inventory.activation] = lasting
     return Closed(
         activation=inventory.activation,
         overlay=inventory.overlay,
@@ -132,4 +145,6 @@ def _closed(run: Run, inventory: Inventory) -> Closed:
         baseline="proven",
         foreign=inventory.foreign,
         kept=sorted(map(str, inventory.kept)),
+        livesOn=lasting,
+        cut=inventory.cut,
     )

@@ -7,10 +7,12 @@ import json
 import zlib
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from breakglass.model.cut import Cut
 from breakglass.model.digest import Digest
 from breakglass.model.document import Strict
 from breakglass.model.errors import InvalidFile, Refused
@@ -47,7 +49,7 @@ class InventoryObject(Strict):
             raise ValueError("the two states are not of one object")
         return self
 
-    @property
+    @cached_property
     def key(self) -> ObjectKey:
         """The object's key."""
         return key_of(self.baseline if self.emergency is None else self.emergency)  # type: ignore[arg-type]
@@ -96,6 +98,7 @@ class Inventory(Strict):
         "restore", description="Whether closing restores a baseline object that somebody else changed in the window."
     )
     foreign: list[ForeignChange] = Field(default=[])
+    cut: Cut | None = None
     objects: list[InventoryObject]
 
     def expired(self, now: datetime) -> bool:
@@ -106,7 +109,9 @@ class Inventory(Strict):
     def kept(self) -> frozenset[ObjectKey]:
         """Baseline objects that closing leaves as somebody else changed them, because the policy says so."""
         changed = {change.object for change in self.foreign if change.what != "deleted"}
-        held = (item.key for item in self.objects if item.baseline is not None and self.conflicts == "keep")
+        if self.conflicts == "restore" or not changed:
+            return frozenset()
+        held = (item.key for item in self.objects if item.baseline is not None)
         return frozenset(key for key in held if str(key) in changed)
 
     @property

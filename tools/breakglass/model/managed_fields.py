@@ -97,12 +97,12 @@ def _touches(one: Path, other: Path) -> bool:
     return one[:shorter] == other[:shorter]
 
 
-def changes(live: Manifest | None, wanted: Manifest) -> tuple[FieldChange, ...]:
+def changes(live: Manifest, wanted: Manifest) -> tuple[FieldChange, ...]:
     """Fields of a wanted object that the live one has otherwise, or has not; what only the live one has is nothing.
 
     The API server fills in defaults, so a live list is as wanted where each item holds what the wanted one holds.
     """
-    return tuple(_changes(live or {}, wanted, ()))
+    return tuple(_changes(live, wanted, ()))
 
 
 def _changes(live: Any, wanted: Any, path: Path) -> Iterator[FieldChange]:
@@ -125,9 +125,9 @@ def _holds(live: Any, wanted: Any) -> bool:
             return False
         return all(value is None or (name in live and _holds(live[name], value)) for name, value in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        if wanted and not isinstance(live, Sequence):
+        present = [] if live is None else live
+        if not isinstance(present, Sequence) or isinstance(present, str):
             return False
-        present = live or []
         return len(present) == len(wanted) and all(map(_holds, present, wanted))
     return bool(live == wanted) and isinstance(live, bool) == isinstance(wanted, bool)
 
