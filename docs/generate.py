@@ -35,11 +35,17 @@ from breakglass.model.activation import Activation, activation_file
 from breakglass.model.document import load
 from breakglass.model.overlay import Overlay, overlay_file
 from breakglass.model.policy import POLICY_FILE, Policy
+from breakglass.model.residue import Residue
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ROOT / "tools" / "breakglass"
 FINDINGS = ROOT / "docs" / "findings.md"
-MODELS: dict[str, type[BaseModel]] = {"activation": Activation, "overlay": Overlay, "policy": Policy}
+MODELS: dict[str, type[BaseModel]] = {
+    "activation": Activation,
+    "overlay": Overlay,
+    "policy": Policy,
+    "residue": Residue,
+}
 SCHEMA_BASE = "https://breakglass.dev/schemas/v1alpha1"
 WIDTH = 100
 """Characters of a line of help."""

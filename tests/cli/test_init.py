@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -48,10 +49,11 @@ WRITTEN = {
     PINS,
     "CODEOWNERS",
     "breakglass.yaml",
-    "breakglass/kustomization.yaml",
-    "breakglass/namespace.yaml",
-    "breakglass/rbac.yaml",
-    "breakglass/serviceaccount.yaml",
+    *(
+        f"breakglass/{cluster}/{name}.yaml"
+        for cluster in ("prod-eu", "on", "practice")
+        for name in ("admission", "kustomization", "namespace", "rbac", "serviceaccount")
+    ),
     "docs/schemas/activation.json",
     "docs/schemas/overlay.json",
     "docs/schemas/policy.json",
@@ -133,7 +135,8 @@ def test_zizmor_finds_nothing_in_what_is_written(init: Init, repository: Path) -
 
 def test_without_a_cluster_for_drills_there_is_no_drill(init: Init, repository: Path) -> None:
     assert init(*(flag for flag in ASKED if "drill" not in flag)) == 0
-    assert set(files(repository)) == WRITTEN - {".github/workflows/drill.yml"}
+    drill = {path for path in WRITTEN if path.startswith("breakglass/practice/")}
+    assert set(files(repository)) == WRITTEN - drill - {".github/workflows/drill.yml"}
 
 
 def test_for_its_own_policy_this_repository_is_what_init_would_write() -> None:
@@ -173,17 +176,17 @@ def test_a_dry_run_writes_nothing_and_says_what_it_would(
 def test_a_file_that_differs_is_never_overwritten(
     init: Init, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (repository / "breakglass").mkdir()
-    (repository / "breakglass" / "rbac.yaml").write_text("ours\n")
+    (repository / "breakglass/prod-eu").mkdir(parents=True)
+    (repository / "breakglass/prod-eu/rbac.yaml").write_text("ours\n")
     (repository / "breakglass.yaml").write_text("ours too\n")
     assert init(*ASKED) == 1
-    assert files(repository) == {"breakglass/rbac.yaml": b"ours\n", "breakglass.yaml": b"ours too\n"}
+    assert files(repository) == {"breakglass/prod-eu/rbac.yaml": b"ours\n", "breakglass.yaml": b"ours too\n"}
     told = capsys.readouterr().err
-    assert "breakglass/rbac.yaml" in told
+    assert "breakglass/prod-eu/rbac.yaml" in told
     assert "breakglass.yaml" in told
     assert init(*ASKED, "--force") == 0
     assert policy(repository).spec.forge.repository == "acme/shop"
-    assert b"ours" not in files(repository)["breakglass/rbac.yaml"]
+    assert b"ours" not in files(repository)["breakglass/prod-eu/rbac.yaml"]
 
 
 @pytest.mark.parametrize("link", [".github", "breakglass.yaml", "docs/schemas"])
@@ -353,18 +356,42 @@ def test_the_tool_s_own_repository_is_left_alone(init: Init, repository: Path) -
     assert set(files(repository)) == {"tools/breakglass/__init__.py"}
 
 
-def test_the_cluster_s_part_renders_and_holds_nothing_of_the_example_platform(init: Init, repository: Path) -> None:
+def test_the_clusters_part_renders_and_holds_nothing_of_the_example_platform(init: Init, repository: Path) -> None:
     init(*ASKED)
-    written = {path: content for path, content in files(repository).items() if path.startswith("breakglass/")}
-    keys = [key_of(manifest) for manifest in KustomizeRenderer().render(written, "breakglass")]
-    assert {key.namespace for key in keys} <= {"", "breakglass"}
+    written = {path: content for path, content in files(repository).items() if path.startswith("breakglass/on/")}
+    keys = [key_of(manifest) for manifest in KustomizeRenderer().render(written, "breakglass/on")]
+    assert {key.namespace for key in keys} == {"", "breakglass"}
     assert {str(key) for key in keys} >= {
         "Namespace breakglass",
         "ServiceAccount breakglass/agent",
         "Role.rbac.authorization.k8s.io breakglass/breakglass-inventory",
-        "ClusterRole.rbac.authorization.k8s.io breakglass-networkpolicies",
         "ClusterRoleBinding.rbac.authorization.k8s.io breakglass-questions",
+        "ValidatingAdmissionPolicy.admissionregistration.k8s.io breakglass-activations",
     }
+
+
+def test_the_clusters_part_is_what_install_writes(init: Init, repository: Path, tmp_path: Path) -> None:
+    init(*ASKED)
+    shutil.copytree(ROOT / "overlays/emergency/db-from-bastion", repository / "overlays/emergency/db-from-bastion")
+    contract = repository / "overlays/emergency/db-from-bastion/overlay.yaml"
+    contract.write_text(re.sub(r"\n      - (prod-us|drill)$", "", contract.read_text(), flags=re.MULTILINE))
+    assert init() == 1
+    assert init("--force") == 0
+    for cluster, opens in (("prod-eu", True), ("on", False)):
+        into = tmp_path / cluster
+        install = [PROGRAMS / "breakglass", "install", cluster, "--into", into, "-C", repository]
+        subprocess.run(install, check=True, capture_output=True, timeout=60)
+        assert files(into) == files(repository / "breakglass" / cluster)
+        assert (b"namespace: ops" in (into / "rbac.yaml").read_bytes()) is opens
+
+
+def test_what_people_add_to_the_clusters_part_stays(init: Init, repository: Path) -> None:
+    init(*ASKED)
+    kustomization = repository / "breakglass/prod-eu/kustomization.yaml"
+    kustomization.write_text(kustomization.read_text() + "  # The process itself.\n  - agent.yaml\n")
+    written = kustomization.read_text()
+    assert init(*ASKED) == 0
+    assert kustomization.read_text() == written
 
 
 def test_no_page_links_to_what_is_not_there(init: Init, repository: Path) -> None:

@@ -106,7 +106,7 @@ def refresh(platform: Platform) -> None:
 @pytest.mark.parametrize("state", BAD_STATES)
 def test_closing_works_although(platform: Platform, repository: Repository, state: str) -> None:
     identity = merged(platform)
-    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
+    kubeconfig = str(platform.kubeconfig("prod-eu"))
     platform.breakglass(platform.app.login, "apply", "prod-eu", "--kubeconfig", kubeconfig)
     assert platform.inventories("prod-eu") == [f"{identity} open"]
     repository.git("pull", "--quiet", "--ff-only")

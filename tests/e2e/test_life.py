@@ -113,7 +113,7 @@ def test_opening_from_a_phone_asks_in_the_name_of_who_started_the_workflow(platf
     ).stdout
     assert "requestedBy: robin" in shown
     assert "refund stuck; $(id) `id`" in shown
-    kubeconfig = str(platform.clusters["prod-eu"].kubeconfig)
+    kubeconfig = str(platform.kubeconfig("prod-eu"))
     dry_run = ("check", pull["head"]["sha"], "--cluster", "prod-eu", "--kubeconfig", kubeconfig)
     assert "passed" in platform.breakglass("robin", *dry_run).stdout
     platform.call("robin", "PATCH", f"/pulls/{pull['number']}", {"state": "closed"})

@@ -134,12 +134,26 @@ def test_kubeconfigs_are_private_and_kubectl_takes_them(
     install(control_plane, [service_account(namespace, "caller")])
     path = control_plane.kubeconfig_for(control_plane.token(namespace, "caller"), tmp_path / "of a caller")
     assert [stat.S_IMODE(file.stat().st_mode) for file in (path, control_plane.kubeconfig)] == [0o600, 0o600]
+    applier = control_plane.kubeconfig_as("breakglass:applier", tmp_path / "of a user")
+    assert stat.S_IMODE(applier.stat().st_mode) == 0o600
     who = {}
-    for kubeconfig in (path, control_plane.kubeconfig):
+    for kubeconfig in (path, applier, control_plane.kubeconfig):
         command = [KUBECTL, "--kubeconfig", kubeconfig, "--context", "prod-eu", "auth", "whoami", "--output", "json"]
         answer = subprocess.run(command, capture_output=True, text=True, check=True)
         who[kubeconfig] = json.loads(answer.stdout)["status"]["userInfo"]["username"]
-    assert who == {path: f"system:serviceaccount:{namespace}:caller", control_plane.kubeconfig: "admin"}
+    assert who == {
+        path: f"system:serviceaccount:{namespace}:caller",
+        applier: "breakglass:applier",
+        control_plane.kubeconfig: "admin",
+    }
+
+
+def test_a_user_by_certificate_has_what_rbac_gives_to_the_name_and_the_groups(control_plane: ControlPlane) -> None:
+    namespaces = "/api/v1/namespaces"
+    with control_plane.client_as("alice") as client, pytest.raises(StatusError, match="403"):
+        client.call("GET", namespaces)
+    with control_plane.client_as("alice", ("system:masters",)) as client:
+        assert client.call("GET", namespaces)["items"]
 
 
 def test_controllers_make_pods_and_collect_garbage(

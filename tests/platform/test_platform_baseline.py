@@ -11,6 +11,7 @@ from reachability import NAME_SERVER, Connection, reachable
 
 NAMESPACES = {"breakglass", "data", "edge", "monitoring", "ops", "shop"}
 APPLIER, AGENT = "User:breakglass:applier", "ServiceAccount:breakglass/agent"
+WRITING = {"create", "update", "patch"}
 NEEDED = {
     ("edge/traefik", "shop/web", 8080),
     ("edge/traefik", "edge/oauth2-proxy", 4180),
@@ -19,6 +20,7 @@ NEEDED = {
     ("shop/api", "data/redis", 6379),
     ("shop/worker", "data/postgres", 5432),
     ("shop/worker", "data/redis", 6379),
+    ("monitoring/prometheus", "breakglass/agent", 8080),
     ("monitoring/prometheus", "edge/traefik", 9100),
     ("monitoring/prometheus", "shop/api", 9100),
     ("monitoring/prometheus", "shop/web", 9100),
@@ -89,9 +91,9 @@ def test_every_rule_names_its_peers_but_the_front_door(baseline: list[Manifest])
     assert unnamed == {("edge", "traefik", "ingress")}
 
 
-def test_names_resolve_everywhere_but_where_the_data_is(baseline: list[Manifest]) -> None:
+def test_names_resolve_but_for_the_data_and_the_agent(baseline: list[Manifest]) -> None:
     resolving = {each.source for each in reachable(baseline) if each.destination == str(NAME_SERVER)}
-    assert resolving == {name for name in pod_templates(baseline) if not name.startswith("data/")}
+    assert resolving == {name for name in pod_templates(baseline) if not name.startswith(("breakglass/", "data/"))}
 
 
 def test_the_back_office_is_a_service_that_nobody_reaches(baseline: list[Manifest]) -> None:
@@ -176,9 +178,11 @@ def test_the_applier_grants_one_role_and_its_tokens_and_no_more(baseline: list[M
 def test_the_agent_closes_and_grants_nothing(baseline: list[Manifest]) -> None:
     of_agent = {(each.verb, each.resource, each.namespace) for each in permissions(baseline) if each.subject == AGENT}
     for namespace in ("data", "edge", "ops", "shop"):
-        assert {(verb, "networkpolicies", namespace) for verb in ("get", "create", "patch", "delete")} <= of_agent
-    for resource in ("roles", "rolebindings", "serviceaccounts"):
-        assert {verb for verb, found, _ in of_agent if found == resource} == {"get", "list", "delete"}
+        assert {(verb, "networkpolicies", namespace) for verb in ("get", "list", "delete")} <= of_agent
+    # Where an overlay takes a policy away, it is brought back.
+    assert {each[2] for each in of_agent if each[:2] == ("patch", "networkpolicies")} == {"ops"}
+    written = {resource for verb, resource, namespace in of_agent if verb in WRITING and namespace != "breakglass"}
+    assert written == {"networkpolicies", "events"}
     assert not {verb for verb, _, _ in of_agent} & {"bind", "escalate", "impersonate"}
     assert not [resource for _, resource, _ in of_agent if resource.startswith(("pods", "secrets"))]
 

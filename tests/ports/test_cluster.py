@@ -553,3 +553,15 @@ def test_fields_go_whoever_owns_them(site: Site) -> None:
     assert not live["metadata"].get("annotations")
     cluster.remove_fields({key: [("data", "gone")]})
     assert data_of(cluster, shared) == {"kept": "1"}
+
+
+def test_of_a_secret_a_list_tells_the_metadata_alone(site: Site) -> None:
+    metadata = {"name": "s", "namespace": site.namespace, "annotations": {"example.com/a": "1"}}
+    site.install({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"password": "hunter2"}})
+    site.install(site.config_map(shown="1"))
+    listed = site.client().list([("", "Secret"), *CONFIG_MAPS], [site.namespace])
+    secret, config_map = (next(item for item in listed if item["metadata"]["name"] == name) for name in ("s", "a"))
+    assert "hunter2" not in str(secret)
+    assert not {"data", "stringData"} & secret.keys()
+    assert secret["metadata"]["annotations"] == {"example.com/a": "1"}
+    assert config_map["data"] == {"shown": "1"}

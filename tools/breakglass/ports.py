@@ -355,7 +355,7 @@ class Cluster(Protocol):
         """
 
     def list(self, kinds: Iterable[tuple[str, str]], namespaces: Iterable[str] | None = None) -> tuple[Manifest, ...]:
-        """All objects of these kinds (group, kind); namespaces as for `labelled`."""
+        """All objects of these kinds (group, kind), of Secrets the metadata alone; namespaces as for `labelled`."""
 
     def token(self, account: ObjectKey, lifetime: timedelta) -> Token:
         """A token of a ServiceAccount (TokenRequest), asked for as whoever this process is in the cluster.

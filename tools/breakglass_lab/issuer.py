@@ -1,8 +1,7 @@
 """An OpenID Connect issuer on loopback, in the place of `https://token.actions.githubusercontent.com`.
 
-It signs the ID tokens of workflow jobs with GitHub's claims; a real API server verifies them. Claims:
-https://docs.github.com/en/actions/reference/security/oidc. AuthenticationConfiguration:
-https://kubernetes.io/docs/reference/access-authn-authz/authentication/#using-authentication-configuration.
+It signs the ID tokens of workflow jobs with GitHub's claims; a real API server verifies them by the configuration that
+`breakglass install` writes. Claims: https://docs.github.com/en/actions/reference/security/oidc.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import secrets
 import ssl
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +22,6 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
-import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from breakglass_lab.controlplane.certificates import Authority, KeyPair
@@ -220,68 +218,6 @@ class Issuer:
                 """Say nothing: the API server asks again and again."""
 
         return Handler
-
-
-def authentication_configuration(
-    issuer: Issuer,
-    *,
-    audience: str,
-    repository_id: str,
-    owner_id: str,
-    workflows: Sequence[str],
-    ref: str = "refs/heads/main",
-    environment: str = "breakglass",
-    events: Sequence[str] = ("push", "schedule", "workflow_dispatch"),
-) -> str:
-    """Return the API server's AuthenticationConfiguration (YAML): the applier of one repository gets in, nobody else.
-
-    A token is accepted when it is for `audience`, of the repository and owner with these ids, of one of the `workflows`
-    (paths such as `.github/workflows/apply.yml`) on `ref`, in `environment`, started by one of `events`. The user is
-    `breakglass:applier`, in no group but `system:authenticated`; run id and commit stand in the audit log as extra. A
-    missing claim refuses: reading it is a CEL error.
-    """
-    workflow_refs = [f"/{workflow}@{ref}" for workflow in workflows]
-    rules = {
-        "repository_id": f"claims.repository_id == {_cel(repository_id)}",
-        "repository_owner_id": f"claims.repository_owner_id == {_cel(owner_id)}",
-        "ref": f"claims.ref == {_cel(ref)}",
-        # The id above proves whose repository it is, so its name here may change.
-        "workflow_ref": f"{_cel(workflow_refs)}.exists(w, claims.workflow_ref == claims.repository + w)",
-        "job_workflow_ref": "claims.job_workflow_ref == claims.workflow_ref",
-        "environment": f"claims.environment == {_cel(environment)}",
-        "event_name": f"claims.event_name in {_cel(list(events))}",
-    }
-    authenticator = {
-        "issuer": {
-            "url": issuer.url,
-            "certificateAuthority": issuer.certificate_authority,
-            "audiences": [audience],
-        },
-        "claimValidationRules": [
-            {"expression": expression, "message": f"{claim} is not that of the applier"}
-            for claim, expression in rules.items()
-        ],
-        "claimMappings": {
-            "username": {"expression": _cel("breakglass:applier")},
-            "extra": [
-                {"key": "breakglass.dev/run-id", "valueExpression": "claims.run_id"},
-                {"key": "breakglass.dev/sha", "valueExpression": "claims.sha"},
-            ],
-        },
-    }
-    return yaml.safe_dump(
-        {
-            "apiVersion": "apiserver.config.k8s.io/v1",
-            "kind": "AuthenticationConfiguration",
-            "jwt": [authenticator],
-        },
-        sort_keys=False,
-    )
-
-
-def _cel(value: str | list[str]) -> str:
-    """A CEL literal: JSON's strings and lists are CEL's."""
-    return json.dumps(value)
 
 
 def _server_context(directory: Path, pair: KeyPair) -> ssl.SSLContext:

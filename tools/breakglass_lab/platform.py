@@ -22,7 +22,12 @@ import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from breakglass_lab.controlplane import ControlPlane, ExistingCluster, assets, gateway_api_crds, install
+from breakglass.model.authentication import authentication_configuration
+from breakglass.model.document import read
+from breakglass.model.identity import AGENT, APPLIER
+from breakglass.model.inventory import NAMESPACE
+from breakglass.model.policy import POLICY_FILE, Policy
+from breakglass_lab.controlplane import Client, ControlPlane, ExistingCluster, assets, gateway_api_crds, install
 from breakglass_lab.controlplane.processes import Group
 from breakglass_lab.forge import (
     App,
@@ -35,7 +40,7 @@ from breakglass_lab.forge import (
     User,
     platform_rulesets,
 )
-from breakglass_lab.issuer import Issuer, authentication_configuration
+from breakglass_lab.issuer import Issuer
 from breakglass_lab.runner import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,8 +77,6 @@ TEAMS = (
     Team("security", ("sofia",)),
     Team("platform", ("pat", "sofia")),
 )
-WORKFLOWS = (".github/workflows/apply.yml", ".github/workflows/drill.yml")
-"""The workflows that clusters admit."""
 
 
 @dataclass
@@ -180,6 +183,15 @@ class Platform:
         if self.runner is not None:
             self.runner.wait(timeout=seconds)
 
+    def kubeconfig(self, cluster: str) -> Path:
+        """A kubeconfig of the applier for a cluster, with the rights that it has there and no more."""
+        path = self.directory / f"applier-{cluster}.kubeconfig"
+        return path if path.exists() else self.clusters[cluster].kubeconfig_as(APPLIER, path)
+
+    def client(self, cluster: str) -> Client:
+        """A client of the applier for a cluster, as a context manager: inventories are nobody else's to write."""
+        return self.clusters[cluster].client_as(APPLIER)
+
     def inventories(self, cluster: str) -> list[str]:
         """Activations with an inventory in a cluster, with their phase: `id phase`."""
         path = "/api/v1/namespaces/breakglass/configmaps?labelSelector=breakglass.dev%2Finventory%3Dtrue"
@@ -212,9 +224,7 @@ class Platform:
     def start_agent(self, cluster: str, group: Group) -> None:
         """Start a cluster's agent with its ServiceAccount's token."""
         plane = self.clusters[cluster]
-        kubeconfig = plane.kubeconfig_for(
-            plane.token("breakglass", "agent"), self.directory / f"agent-{cluster}.kubeconfig"
-        )
+        kubeconfig = plane.kubeconfig_for(plane.token(NAMESPACE, AGENT), self.directory / f"agent-{cluster}.kubeconfig")
         command = [str(PROGRAMS / "breakglass"), "agent", "--kubeconfig", str(kubeconfig)]
         self.agents[cluster] = group.start(command, self.directory, self.directory / f"agent-{cluster}.log")
 
@@ -257,7 +267,8 @@ def running(
         workflows: whether events start the workflow files.
         agents: whether each cluster has its agent.
         kubeconfig: an existing cluster to be the only one, named prod-eu, instead of control planes of the lab. What
-            the example platform brings is installed and deleted again; its jobs get this kubeconfig instead of OIDC.
+            the example platform brings is installed and deleted again; its jobs act as the applier by impersonation
+            instead of OIDC.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
@@ -272,9 +283,10 @@ def running(
         else:
             planes["prod-eu"] = _existing(stack, kubeconfig, report)
         _seed(directory, forge, planes, complete=kubeconfig is None)
-        machine = {} if kubeconfig is None else {"KUBECONFIG": str(kubeconfig.resolve())}
-        runner = stack.enter_context(_runner(directory, forge, issuer, app, machine)) if workflows else None
-        platform = Platform(directory, forge, app, runner, planes)
+        platform = Platform(directory, forge, app, None, planes)
+        if workflows:
+            machine = {} if kubeconfig is None else {"KUBECONFIG": str(platform.kubeconfig("prod-eu").resolve())}
+            platform.runner = stack.enter_context(_runner(directory, forge, issuer, app, machine))
         if agents:
             group = Group()
             stack.callback(lambda: [process.wait() for process in platform.agents.values()])
@@ -350,16 +362,13 @@ def _control_planes(
         return {}
     built = assets(report)
     manifests = [*gateway_api_crds(), *_baseline()]
-    repository = ask(forge, "pat", "GET", "")
+    policy = _policy(forge)
 
     def start(name: str) -> ControlPlane:
-        authentication = authentication_configuration(
-            issuer,
-            audience=f"breakglass/{name}",
-            repository_id=str(repository["id"]),
-            owner_id=str(repository["owner"]["id"]),
-            workflows=WORKFLOWS,
+        configuration = authentication_configuration(
+            policy, name, issuer=issuer.url, certificate_authority=issuer.certificate_authority
         )
+        authentication = yaml.safe_dump(dict(configuration), sort_keys=False)
         plane = ControlPlane.start(
             directory / name, name=name, authentication_configuration=authentication, assets=built
         )
@@ -370,6 +379,18 @@ def _control_planes(
 
     with ThreadPoolExecutor(len(names)) as threads:
         return dict(zip(names, threads.map(start, names), strict=True))
+
+
+def _policy(forge: Forge) -> Policy:
+    """The example platform's policy, with the numbers by which this forge knows the repository."""
+    policy = read((ROOT / POLICY_FILE).read_bytes(), POLICY_FILE, Policy)
+    settings = policy.spec.forge.model_copy(update=_numbers(forge))
+    return policy.model_copy(update={"spec": policy.spec.model_copy(update={"forge": settings})})
+
+
+def _numbers(forge: Forge) -> dict[str, int]:
+    repository = ask(forge, "pat", "GET", "")
+    return {"repositoryId": int(repository["id"]), "ownerId": int(repository["owner"]["id"])}
 
 
 def _existing(stack: ExitStack, kubeconfig: Path, report: Callable[[str], None]) -> ExistingCluster:
@@ -425,7 +446,7 @@ def _address(policy: Path, forge: Forge, planes: Mapping[str, ControlPlane | Exi
     text.width = 4096
     text.preserve_quotes = True
     data = text.load(policy)
-    data["spec"]["forge"]["api"] = forge.api_url
+    data["spec"]["forge"] |= {"api": forge.api_url, **_numbers(forge)}
     for name, plane in planes.items():
         data["spec"]["clusters"][name]["server"] = plane.server
         data["spec"]["clusters"][name]["certificateAuthority"] = LiteralScalarString(plane.certificate_authority)

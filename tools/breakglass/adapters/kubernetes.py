@@ -33,6 +33,7 @@ from breakglass.model.inventory import Inventory
 from breakglass.model.manifest import ACTIVATION_LABEL, Manifest, ObjectKey
 from breakglass.ports import Clock
 
+_SECRET = ("", "Secret")
 _REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 _SECOND = timedelta(seconds=1)
 
@@ -164,8 +165,12 @@ class KubernetesCluster(ports.Cluster):
         return {key: str(item["metadata"]["labels"][ACTIVATION_LABEL]) for key, item in found.items()}
 
     def list(self, kinds: Iterable[tuple[str, str]], namespaces: Iterable[str] | None = None) -> tuple[Manifest, ...]:
-        """All objects of these kinds (group, kind), namespaced ones in these namespaces (all where None)."""
-        return tuple(self._reading.all(self._operation(), kinds, namespaces, {}, PLAIN).values())
+        """All objects of these kinds (group, kind), namespaced ones in these namespaces; of Secrets the metadata."""
+        every, operation = set(kinds), self._operation()
+        secrets = every & {_SECRET}
+        found = self._reading.all(operation, sorted(every - secrets), namespaces, {}, PLAIN)
+        found |= self._reading.all(operation, secrets, namespaces, {}, METADATA_ONLY) if secrets else {}
+        return tuple(found.values())
 
     def may(self, subject: str, verb: str, resource: str, group: str, namespace: str) -> bool:
         """Whether the API server lets a subject do this; subject and resource as `access_review` takes them."""

@@ -21,6 +21,21 @@ def read_files(root: Path, paths: Iterable[str]) -> dict[str, bytes]:
     return {path: (root / path).read_bytes() for path in paths if _is_file(root, path)}
 
 
+def files_below(root: Path, directory: str) -> dict[str, bytes]:
+    """Contents of all files below a directory, by path relative to the work tree; none where it does not exist.
+
+    Args:
+        root: the work tree.
+        directory: relative to it, without `..`.
+
+    Raises:
+        Refused: a symlink, or anything else that is neither a plain file nor a directory, stands among them.
+    """
+    top = root / directory
+    found = [path for path in sorted(top.rglob("*")) if path.is_symlink() or not path.is_dir()] if top.is_dir() else []
+    return read_files(root, (path.relative_to(root).as_posix() for path in found))
+
+
 def write_files(root: Path, files: Mapping[str, bytes]) -> None:
     """Write files, directories included; all of them or none.
 

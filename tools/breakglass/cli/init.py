@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ def command(
     Asks on a terminal for what is missing. Where a policy stands already and none of it is given, that policy counts.
     All or nothing: no file that differs is overwritten without --force, and CODEOWNERS only gets what it lacks.
     """
-    from breakglass.adapters.worktree import read_files, write_files
+    from breakglass.adapters.worktree import files_below, read_files, write_files
     from breakglass.lifecycle.init import CANDIDATES, plan
     from breakglass.model.policy import POLICY_FILE
 
@@ -82,10 +83,13 @@ def command(
         policy = present[POLICY_FILE]
     else:
         policy = _policy(repository, branch, bot, clusters, drills, approvers)
+    wired = wiring(directory)
     planned = plan(
         policy,
-        wiring(directory).templates,
+        wired.templates,
         present,
+        partial(files_below, directory),
+        wired.renderer,
         version=__version__,
         wheel=None if wheel is None else _sha256(wheel),
         owners=owners,

@@ -13,29 +13,24 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from breakglass.lifecycle.automation import AUTOMATION, PINS, SOURCE, automation
+from breakglass.lifecycle.install import KUSTOMIZATION, Tree, installation
 from breakglass.lifecycle.ownership import IN_CLUSTER, guard
 from breakglass.model.activation import ACTIVATIONS
 from breakglass.model.codeowners import LOCATIONS
-from breakglass.model.document import load, read
+from breakglass.model.document import read
 from breakglass.model.errors import Refused
-from breakglass.model.inventory import NAMESPACE
 from breakglass.model.overlay import OVERLAYS
 from breakglass.model.policy import API_VERSION, POLICY_FILE, Policy
+from breakglass.ports import Renderer
 
-_BASE = "base/breakglass"
-_KUSTOMIZATION, _RBAC = f"{_BASE}/kustomization.yaml", f"{_BASE}/rbac.yaml"
-_IN_CLUSTER = (_KUSTOMIZATION, f"{_BASE}/namespace.yaml", _RBAC, f"{_BASE}/serviceaccount.yaml")
 _READMES = (f"{OVERLAYS}/README.md", f"{ACTIVATIONS}/README.md")
 _SCHEMAS = tuple(f"docs/schemas/{name}.json" for name in ("activation", "overlay", "policy"))
 _PRODUCT_PINS = "requirements/product.txt"
 
-TEMPLATES = (*AUTOMATION, *_IN_CLUSTER, *_READMES, *_SCHEMAS, _PRODUCT_PINS)
+TEMPLATES = (*AUTOMATION, *_READMES, *_SCHEMAS, _PRODUCT_PINS)
 """Files of this project that `init` writes, as they are or fitted to the policy."""
-CANDIDATES = (
-    *AUTOMATION, *_READMES, *_SCHEMAS, *LOCATIONS, POLICY_FILE, PINS, SOURCE,
-    *(path.replace(_BASE, IN_CLUSTER) for path in _IN_CLUSTER),
-)  # fmt: skip
-"""Every path that `init` reads or writes in a repository."""
+CANDIDATES = (*AUTOMATION, *_READMES, *_SCHEMAS, *LOCATIONS, POLICY_FILE, PINS, SOURCE)
+"""Every path that `init` reads or writes in a repository, but for what the clusters get, below `IN_CLUSTER`."""
 
 SCHEMA_COMMENT = "# yaml-language-server: $schema=docs/schemas/policy.json\n"
 _COMMENTS = {
@@ -114,6 +109,8 @@ def plan(
     policy: bytes,
     templates: Mapping[str, bytes],
     present: Mapping[str, bytes],
+    tree: Tree,
+    renderer: Renderer,
     *,
     version: str,
     wheel: str | None,
@@ -126,6 +123,8 @@ def plan(
         policy: the bytes of the policy.
         templates: the files of `TEMPLATES`.
         present: those of `CANDIDATES` that the repository has.
+        tree: files below a directory of the repository.
+        renderer: shows what the overlays that are there already grant.
         version: of the tool that the workflows shall install.
         wheel: SHA-256 of that version's wheel; None where it is not known.
         owners: who reviews everything but the activations; the policy's approvers where nobody is named.
@@ -138,8 +137,10 @@ def plan(
     if SOURCE in present:
         raise Refused("this is the repository of breakglass itself", where=SOURCE, remedy="name another repository")
     agreed = read(policy, POLICY_FILE, Policy)
+    present = {**present, **tree(IN_CLUSTER)}
     pins, pinned = _pins(templates[_PRODUCT_PINS], version, wheel, present.get(PINS, b""))
-    wanted = {POLICY_FILE: policy, PINS: pins, **automation(agreed, templates), **_in_cluster(templates)}
+    wanted = {POLICY_FILE: policy, PINS: pins, **automation(agreed, templates)}
+    wanted |= _in_cluster(agreed, present, tree, renderer)
     wanted |= {path: templates[path] for path in _SCHEMAS}
     wanted |= {path: _links_kept(templates[path].decode(), path, {*wanted, *_READMES}) for path in _READMES}
     differing = [path for path, content in wanted.items() if present.get(path, content) != content]
@@ -155,7 +156,7 @@ def next_steps(planned: Plan) -> tuple[tuple[str, str], ...]:
     """What people must still do, in order: what, and the command for it where there is one."""
     spec = planned.policy.spec
     repository, branch, app = spec.forge.repository, spec.forge.defaultBranch, spec.bot.login.removesuffix("[bot]")
-    clusters = ", ".join(spec.clusters)
+    clusters, first = ", ".join(spec.clusters), next(iter(spec.clusters))
     pin = (
         f"pin the tool by the wheel that you installed: {PINS} has no hash for it, and pip refuses what has none",
         "breakglass init --force --wheel FILE",
@@ -179,17 +180,15 @@ def next_steps(planned: Plan) -> tuple[tuple[str, str], ...]:
             f"{spec.forge.ledgerBranch}, pushes by the App alone, no force push, no deletion",
             "",
         ),
-        (f"give the applier and the agent their place in each cluster: {clusters}", f"kubectl apply -k {IN_CLUSTER}"),
         (
-            "bind breakglass-networkpolicies, and in the same way breakglass-verification, in each namespace that "
-            "overlays touch",
-            "kubectl create rolebinding breakglass-networkpolicies --clusterrole=breakglass-networkpolicies "
-            "--user=breakglass:applier --serviceaccount=breakglass:agent --namespace=NAMESPACE",
+            f"give the applier and the agent their place in each cluster: {clusters}; again with each new overlay, for "
+            "they get only the rights that overlays need",
+            f"breakglass install {first} --into {IN_CLUSTER}/{first} && kubectl apply -k {IN_CLUSTER}/{first}",
         ),
         (
-            f"let each API server take the OIDC tokens of {repository}'s workflows for the user breakglass:applier, "
-            "one audience a cluster (spec.clusters.*.audience)",
-            "",
+            f"let each API server know {repository}'s jobs by their OIDC tokens: write the repository's numbers into "
+            f"{POLICY_FILE} (forge.repositoryId, forge.ownerId), hand each one its file as --authentication-config",
+            f"gh api repos/{repository} --jq '.id, .owner.id' && breakglass install {first} --authentication",
         ),
         (f"commit, merge, write overlays below {OVERLAYS}/, and see what is missing", "breakglass doctor --live"),
     )
@@ -212,19 +211,14 @@ def _pins(product: bytes, version: str, wheel: str | None, present: bytes) -> tu
     return f"{line}\n".encode() + product, digest is not None
 
 
-def _in_cluster(templates: Mapping[str, bytes]) -> dict[str, bytes]:
-    """What each cluster holds for the tool, without what only the example platform's namespaces need."""
-    files = {path: templates[path].decode() for path in _IN_CLUSTER}
-    # The policies there name the API server's address, which is every cluster's own.
-    files[_KUSTOMIZATION] = files[_KUSTOMIZATION].replace("  - networkpolicies.yaml\n", "")
-    documents = files[_RBAC].split("---\n")
-    files[_RBAC] = "---\n".join(document for document in documents if _namespace(document) in ("", NAMESPACE))
-    return {path.replace(_BASE, IN_CLUSTER): text.encode() for path, text in files.items()}
-
-
-def _namespace(document: str) -> str:
-    data, _ = load(document.encode(), _RBAC)
-    return str(data["metadata"].get("namespace", ""))
+def _in_cluster(policy: Policy, present: Mapping[str, bytes], tree: Tree, renderer: Renderer) -> dict[str, bytes]:
+    """What `breakglass install` writes for each cluster, in a directory of the cluster's name."""
+    files: dict[str, bytes] = {}
+    for cluster in policy.spec.clusters:
+        root = f"{IN_CLUSTER}/{cluster}"
+        made = installation(policy, cluster, tree, renderer).files(present.get(f"{root}/{KUSTOMIZATION}"))
+        files |= {f"{root}/{name}": content for name, content in made.items()}
+    return files
 
 
 def _links_kept(text: str, path: str, written: Iterable[str]) -> bytes:

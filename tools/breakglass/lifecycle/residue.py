@@ -161,14 +161,10 @@ def _list(cluster: Cluster, namespaces: Sequence[str]) -> tuple[tuple[Manifest, 
     found += cluster.list(usual, namespaces)
     for kind in (kind for kind in KINDS if kind[1] in _WHERE_READABLE):
         try:
-            found += map(_without_secrets, cluster.list([kind], namespaces))
+            found += cluster.list([kind], namespaces)
         except Refused as error:
             unread.append(f"{plural_of(kind[1])} were not looked at: {error}")
     return tuple(found), tuple(unread)
-
-
-def _without_secrets(manifest: Manifest) -> Manifest:
-    return {name: value for name, value in manifest.items() if name not in ("data", "stringData")}
 
 
 def _owners(cluster: Cluster, live: Iterable[Manifest]) -> dict[str, Manifest]:

@@ -32,12 +32,16 @@ class StatusError(Exception):
 class Client:
     """Calls one API server; `token` authenticates with a bearer token, else the client certificate in `tls` does.
 
+    `impersonate` names the user to act as, which whoever is authenticated must be allowed to.
     A context manager: leaving it closes the kept connections.
     """
 
-    def __init__(self, server: str, tls: ssl.SSLContext, token: str | None = None) -> None:
+    def __init__(
+        self, server: str, tls: ssl.SSLContext, token: str | None = None, *, impersonate: str | None = None
+    ) -> None:
         self._server = server
         self._headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        self._headers |= {"Impersonate-User": impersonate} if impersonate else {}
         self._pool = urllib3.PoolManager(
             ssl_context=tls, maxsize=_CONNECTIONS, block=True, retries=_WHEN_TOLD_TO, timeout=_TIMEOUT_SECONDS
         )

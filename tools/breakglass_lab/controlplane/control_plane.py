@@ -3,6 +3,7 @@
 import shutil
 import ssl
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,7 @@ class ControlPlane:
         self.audit_log = directory / "audit.log"
         """The audit log, one JSON object a line (https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/)."""
         self._directory, self._pki, self._assets = directory, directory / "pki", assets
+        self._authority = Authority(f"{name} lab")
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._etcd_port = 0
         self._group = Group()
@@ -88,25 +90,23 @@ class ControlPlane:
         return control_plane
 
     def _start(self, authentication: str, controller_manager: bool) -> None:
-        authority = Authority(f"{self.name} lab")
-        self.certificate_authority = authority.certificate
-        admin = authority.client("admin", ("system:masters",))
-        self._write_pki(authority, admin, authentication)
+        self.certificate_authority = self._authority.certificate
+        admin = self._authority.client("admin", ("system:masters",))
+        self._write_pki(admin, authentication)
         self._on_free_ports(self._start_etcd)
         self._on_free_ports(self._start_first_api_server)
         self._write_kubeconfig(self.kubeconfig, configuration.certificate_user(admin))
         if controller_manager and self._assets.kube_controller_manager is not None:
-            user = configuration.certificate_user(authority.client("system:kube-controller-manager"))
-            self._write_kubeconfig(self._pki / "controller-manager.kubeconfig", user)
+            self.kubeconfig_as("system:kube-controller-manager", self._pki / "controller-manager.kubeconfig")
             arguments = configuration.kube_controller_manager(self._pki)
             self._run("kube-controller-manager", [*self._assets.kube_controller_manager, *arguments])
             with self.client() as client:
                 self._wait("kube-controller-manager", lambda: client.exists(_DEFAULT_SERVICE_ACCOUNT))
 
-    def _write_pki(self, authority: Authority, admin: KeyPair, authentication: str) -> None:
-        server, tokens = authority.server(configuration.ADDRESS), service_account_key()
+    def _write_pki(self, admin: KeyPair, authentication: str) -> None:
+        server, tokens = self._authority.server(configuration.ADDRESS), service_account_key()
         contents = {
-            "authority.crt": authority.certificate,
+            "authority.crt": self._authority.certificate,
             "server.crt": server.certificate,
             "server.key": server.key,
             "admin.crt": admin.certificate,
@@ -176,6 +176,21 @@ class ControlPlane:
             context.load_cert_chain(self._pki / "admin.crt", self._pki / "admin.key")
         return context
 
+    def tls_as(self, user: str, groups: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """TLS settings that trust this control plane only and present a fresh certificate of a user."""
+        context = self.tls(client_certificate=False)
+        pair = self._authority.client(user, groups)
+        # The ssl module reads certificates from files only.
+        with tempfile.NamedTemporaryFile("w", dir=self._pki, suffix=".pem") as file:
+            file.write(pair.certificate + pair.key)
+            file.flush()
+            context.load_cert_chain(file.name)
+        return context
+
+    def client_as(self, user: str, groups: tuple[str, ...] = ()) -> Client:
+        """A client of the API server with a certificate of a user; as a context manager, like `client`."""
+        return Client(self.server, self.tls_as(user, groups))
+
     def client(self, token: str | None = None) -> Client:
         """A client of the API server: the administrator's, or that of a bearer token. Use it as a context manager."""
         return Client(self.server, self.tls(client_certificate=token is None), token)
@@ -183,6 +198,13 @@ class ControlPlane:
     def kubeconfig_for(self, token: str, path: Path) -> Path:
         """Write a kubeconfig with a bearer token to `path`, readable by its owner only, and return `path`."""
         return self._write_kubeconfig(path, {"token": token})
+
+    def kubeconfig_as(self, user: str, path: Path, groups: tuple[str, ...] = ()) -> Path:
+        """Write a kubeconfig with a client certificate of a user to `path`, readable by its owner only; return `path`.
+
+        The user has what RBAC gives to that name, to the `groups` and to `system:authenticated`.
+        """
+        return self._write_kubeconfig(path, configuration.certificate_user(self._authority.client(user, groups)))
 
     def _write_kubeconfig(self, path: Path, user: dict[str, str]) -> Path:
         text = configuration.kubeconfig(self.name, self.server, self.certificate_authority, user)

@@ -1,8 +1,12 @@
 """A cluster that is there already, by its kubeconfig: used in place of a control plane, and left as it was."""
 
 import base64
+import re
 import ssl
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,11 @@ import yaml
 from breakglass_lab.controlplane import configuration
 from breakglass_lab.controlplane.client import Client, StatusError
 from breakglass_lab.controlplane.install import Manifest, discover, install, object_path
+from breakglass_lab.controlplane.processes import Group, stop, tail
+
+_KUBECTL = Path(sys.executable).with_name("kubectl")
+_PROXY_SECONDS = 20.0
+_POLL_SECONDS = 0.03
 
 
 class ExistingClusterError(Exception):
@@ -40,6 +49,8 @@ class ExistingCluster:
         if "token" not in self._user and not any(key.startswith("client-certificate") for key in self._user):
             raise ExistingClusterError(f"{kubeconfig}: the user has neither a token nor a client certificate")
         self._installed: list[Manifest] = []
+        self._proxies: list[subprocess.Popen[bytes]] = []
+        self._group = Group()
 
     def _pem(self, holder: Mapping[str, Any], key: str) -> str:
         if f"{key}-data" in holder:
@@ -48,13 +59,20 @@ class ExistingCluster:
 
     def client(self, token: str | None = None) -> Client:
         """A client: the kubeconfig's user, or that of a bearer token."""
+        return self._client(token, None)
+
+    def client_as(self, user: str) -> Client:
+        """A client that acts as a user, by impersonation: the kubeconfig's user must be allowed to."""
+        return self._client(None, user)
+
+    def _client(self, token: str | None, user: str | None) -> Client:
         context = ssl.create_default_context(cadata=self.certificate_authority)
         if token is None and "token" not in self._user:
             with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:
                 file.write(self._pem(self._user, "client-certificate") + "\n" + self._pem(self._user, "client-key"))
                 file.flush()
                 context.load_cert_chain(file.name)
-        return Client(self.server, context, token or self._user.get("token"))
+        return Client(self.server, context, token or self._user.get("token"), impersonate=user)
 
     def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
         """A fresh token of a ServiceAccount (TokenRequest), valid for `seconds`."""
@@ -63,7 +81,28 @@ class ExistingCluster:
 
     def kubeconfig_for(self, token: str, path: Path) -> Path:
         """Write a kubeconfig with a bearer token to `path`, readable by its owner only, and return `path`."""
-        text = configuration.kubeconfig(self.name, self.server, self.certificate_authority, {"token": token})
+        return self._write(
+            path, configuration.kubeconfig(self.name, self.server, self.certificate_authority, {"token": token})
+        )
+
+    def kubeconfig_as(self, user: str, path: Path) -> Path:
+        """Write a kubeconfig to `path` whose requests act as a user, until `stop`; return `path`.
+
+        They go through a `kubectl proxy` that impersonates: a cluster that is there already signs no certificates for
+        us. Raises ExistingClusterError when it does not start.
+        """
+        log = path.with_suffix(".log")
+        command = [str(_KUBECTL), f"--kubeconfig={self.kubeconfig.absolute()}", f"--as={user}", "proxy", "--port=0"]
+        process = self._group.start(command, path.parent, log)
+        self._proxies.append(process)
+        deadline = time.monotonic() + _PROXY_SECONDS
+        while (served := re.search(r"serve on (\S+:\d+)", tail(log))) is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise ExistingClusterError(f"kubectl proxy for {user} does not start:\n{tail(log)}")
+            time.sleep(_POLL_SECONDS)
+        return self._write(path, configuration.kubeconfig(self.name, f"http://{served.group(1)}", None, {}))
+
+    def _write(self, path: Path, text: str) -> Path:
         path.touch(mode=0o600)
         path.write_text(text, encoding="utf-8")
         return path
@@ -89,7 +128,10 @@ class ExistingCluster:
         install(self, self._installed)
 
     def stop(self) -> None:
-        """Delete what was installed, the last first; what is gone already is fine."""
+        """End the kubeconfigs of users, and delete what was installed, the last first; what is gone already is fine."""
+        for process in self._proxies:
+            stop(process)
+        self._group.close()
         with self.client() as client:
             resources = discover(client)
             for manifest in reversed(self._installed):
