@@ -20,7 +20,17 @@ from pathlib import Path
 
 from measurement import LimitMissed
 
-NAMES = ("startup", "verbs", "connectivity", "blast_radius", "render", "apply", "merge_to_applied", "expiry_to_closed")
+NAMES = (
+    "startup",
+    "verbs",
+    "connectivity",
+    "blast_radius",
+    "render",
+    "reconcile",
+    "fifty_clusters",
+    "merge_to_applied",
+    "expiry_to_closed",
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HEAD = """\
 # Benchmarks

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bare_client
 import yaml
 
+from breakglass_lab.controlplane import ControlPlane, install
 from breakglass_lab.platform import PROGRAMS, ROOT, Platform, running
 
 CLUSTER = "prod-eu"
@@ -23,14 +25,25 @@ EMERGENCY = "db-from-bastion"
 LEDGER = "refs/heads/breakglass-ledger"
 
 _OVERLAYS = "overlays/emergency"
-_ACTIVATED = {"labelSelector": "breakglass.dev/activation"}
+_APPLIER, _ADMINISTRATORS = "breakglass:applier", "system:masters"
+_RBAC = "rbac.authorization.k8s.io"
 _COLLECTIONS = (
     "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
-    "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/rolebindings",
-    "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/roles",
+    "/apis/networking.k8s.io/v1/namespaces/{}/ingresses",
+    f"/apis/{_RBAC}/v1/namespaces/{{}}/rolebindings",
+    f"/apis/{_RBAC}/v1/namespaces/{{}}/roles",
     "/api/v1/namespaces/{}/serviceaccounts",
 )
-_INVENTORIES = "/api/v1/namespaces/breakglass/configmaps"
+_LEFT_OVER = (
+    *(
+        f"{collection.format(space)}?labelSelector=breakglass.dev/activation"
+        for collection in _COLLECTIONS
+        for space in ("data", "ops")
+    ),
+    "/api/v1/namespaces/breakglass/configmaps?labelSelector=breakglass.dev/inventory",
+    "/api/v1/namespaces/data/secrets?labelSelector=owner%3Dhelm",
+)
+"""What an opening leaves in the cluster, whoever did it."""
 
 Manifests = Sequence[Mapping[str, Any]]
 
@@ -55,9 +68,30 @@ def platform(
         yield started
 
 
-def requested(on: Platform, overlay: str = EMERGENCY, duration: str = "30m") -> Emergency:
+def plane_of(on: Platform) -> ControlPlane:
+    """The platform's first control plane."""
+    plane = on.clusters[CLUSTER]
+    if not isinstance(plane, ControlPlane):
+        raise TypeError("the benchmarks run on a control plane of the lab")
+    return plane
+
+
+def applier(on: Platform) -> Path:
+    """A kubeconfig of the applier, with the rights that the example platform gives it and no others."""
+    return plane_of(on).kubeconfig_as(_APPLIER, on.directory / "applier.kubeconfig")
+
+
+def administrator(on: Platform) -> Path:
+    """A kubeconfig with the applier's name, for admission, and an administrator's rights."""
+    return plane_of(on).kubeconfig_as(_APPLIER, on.directory / "administrator.kubeconfig", (_ADMINISTRATORS,))
+
+
+def requested(
+    on: Platform, overlay: str = EMERGENCY, duration: str = "30m", clusters: Sequence[str] = (CLUSTER,)
+) -> Emergency:
     """Open a pull request for an overlay."""
-    options = ("--cluster", CLUSTER, "--for", duration, "--because", "a benchmark", "--incident", "INC-1")
+    chosen = [word for cluster in clusters for word in ("--cluster", cluster)]
+    options = (*chosen, "--for", duration, "--because", "a benchmark", "--incident", "INC-1")
     opening = json.loads(on.breakglass("robin", "open", overlay, *options, "--output", "json").stdout)
     return Emergency(opening["activation"]["metadata"]["name"], opening["pullRequest"]["number"])
 
@@ -69,9 +103,11 @@ def approved(on: Platform, emergency: Emergency) -> None:
         on.approve(login, emergency.number)
 
 
-def merged(on: Platform, overlay: str = EMERGENCY, duration: str = "30m") -> Emergency:
+def merged(
+    on: Platform, overlay: str = EMERGENCY, duration: str = "30m", clusters: Sequence[str] = (CLUSTER,)
+) -> Emergency:
     """Request, approve and merge an overlay; nothing is applied yet."""
-    emergency = requested(on, overlay, duration)
+    emergency = requested(on, overlay, duration, clusters)
     approved(on, emergency)
     on.merge("ines", emergency.number)
     return emergency
@@ -84,45 +120,49 @@ def delta(on: Platform) -> list[dict[str, Any]]:
     return [change["emergency"] for change in json.loads(told)["delta"]]
 
 
-def reset(on: Platform) -> None:
-    """Take the emergency objects and inventories out of the cluster, the ledger out of the forge: as never applied."""
-    with on.clusters[CLUSTER].client() as client:
-        for collection in _COLLECTIONS:
-            for namespace in ("data", "ops"):
-                client.call("DELETE", collection.format(namespace), query=_ACTIVATED)
-        client.call("DELETE", _INVENTORIES, query={"labelSelector": "breakglass.dev/inventory"})
+def reset(on: Platform, *more: str) -> None:
+    """Take the emergency objects and inventories out of the cluster, the ledger out of the forge: as never applied.
+
+    Args:
+        more: collections to empty as well, with their query.
+    """
+    bare_client.send(administrator(on), [("DELETE", target, None) for target in (*_LEFT_OVER, *more)])
     subprocess.run(["git", "update-ref", "-d", LEDGER], cwd=on.forge.bare, check=True)
 
 
-def add_overlay(on: Platform, name: str, manifests: Manifests, kinds: Sequence[str]) -> None:
-    """Put an overlay on main: what `db-from-bastion` promises and does, and these objects beside it.
-
-    It goes into the forge's repository without a pull request, so before anybody clones it.
-    """
+def add_overlay(
+    on: Platform, name: str, manifests: Manifests, kinds: Sequence[str], clusters: Sequence[str] = (CLUSTER,)
+) -> None:
+    """Put an overlay on main: what `db-from-bastion` promises and does, and these objects beside it."""
     source = ROOT / _OVERLAYS / EMERGENCY
     contract = yaml.safe_load((source / "overlay.yaml").read_bytes())
     contract["metadata"]["name"] = name
-    contract["spec"]["scope"]["kinds"] = list(kinds)
+    contract["spec"]["scope"] |= {"kinds": list(kinds), "clusters": list(clusters)}
     kustomization = yaml.safe_load((source / "kustomization.yaml").read_bytes())
-    kustomization["resources"].append("more.yaml")
-    files = {
+    more = {"more.yaml": yaml.dump_all(manifests, Dumper=yaml.CSafeDumper)} if manifests else {}
+    kustomization["resources"] += more
+    files = more | {
         "overlay.yaml": yaml.safe_dump(contract),
         "kustomization.yaml": yaml.safe_dump(kustomization),
         "networkpolicies.yaml": (source / "networkpolicies.yaml").read_text(encoding="utf-8"),
-        "more.yaml": yaml.safe_dump_all([dict(manifest) for manifest in manifests]),
     }
+    commit(on, f"Add {name}", {f"{_OVERLAYS}/{name}/{file}": text for file, text in files.items()})
+
+
+def commit(on: Platform, message: str, files: Mapping[str, str]) -> None:
+    """Write files of main, by path. Without a pull request, so before anybody clones the forge's repository."""
     with tempfile.TemporaryDirectory(prefix="breakglass-benchmark-") as tree:
         _git(Path(tree), "clone", "--quiet", str(on.forge.bare), ".")
-        directory = Path(tree) / _OVERLAYS / name
-        directory.mkdir()
-        for file, text in files.items():
-            (directory / file).write_text(text, encoding="utf-8")
+        for path, text in files.items():
+            target = Path(tree, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
         _git(Path(tree), "add", "--all")
         identity = ("-c", "user.name=Pat Platform", "-c", "user.email=pat@acme.example")
-        _git(Path(tree), *identity, "commit", "--quiet", "--message", f"Add {name}")
-        commit = _git(Path(tree), "rev-parse", "HEAD").strip()
-        _git(on.forge.bare, "fetch", "--quiet", str(tree), commit)
-        _git(on.forge.bare, "update-ref", "refs/heads/main", commit)
+        _git(Path(tree), *identity, "commit", "--quiet", "--message", message)
+        made = _git(Path(tree), "rev-parse", "HEAD").strip()
+        _git(on.forge.bare, "fetch", "--quiet", str(tree), made)
+        _git(on.forge.bare, "update-ref", "refs/heads/main", made)
 
 
 def networkpolicies(count: int) -> list[dict[str, Any]]:
@@ -147,20 +187,49 @@ def networkpolicies(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def accounts(count: int) -> list[dict[str, Any]]:
-    """As many ServiceAccounts, Roles and RoleBindings (which bind nobody) in the namespace `data`."""
-    rbac = "rbac.authorization.k8s.io"
+def mixed(count: int) -> list[dict[str, Any]]:
+    """As many ServiceAccounts, Roles, RoleBindings (of nobody) and Ingresses (to nowhere), all in `data`."""
     manifests: list[dict[str, Any]] = []
     for number in range(count):
-        metadata = {"name": f"absent-{number}", "namespace": "data"}
+        name = f"absent-{number}"
+        metadata = {"name": name, "namespace": "data"}
         rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"], "resourceNames": [f"c-{number}"]}]
-        role = {"apiGroup": rbac, "kind": "Role", "name": f"absent-{number}"}
+        role = {"apiGroup": _RBAC, "kind": "Role", "name": name}
+        rule = {"host": f"{name}.example.com"}
         manifests += [
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
-            {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
-            {"apiVersion": f"{rbac}/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": []},
+            {"apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules},
+            {"apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": role, "subjects": []},
+            {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": {"rules": [rule]}},
         ]
     return manifests
+
+
+def allow_mixed(on: Platform) -> None:
+    """Let the applier write the kinds of `mixed` in `data`, where the example platform opens none of them."""
+    metadata = {"name": "breakglass-benchmark", "namespace": "data"}
+    verbs = ["get", "list", "create", "patch", "delete"]
+    rules = [
+        {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": verbs},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["ingresses"], "verbs": verbs},
+        {"apiGroups": [_RBAC], "resources": ["roles", "rolebindings"], "verbs": [*verbs, "escalate", "bind"]},
+    ]
+    role = {"apiGroup": _RBAC, "kind": "Role", "name": metadata["name"]}
+    subjects = [{"apiGroup": _RBAC, "kind": "User", "name": _APPLIER}]
+    version = f"{_RBAC}/v1"
+    install(
+        plane_of(on),
+        [
+            {"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules},
+            {
+                "apiVersion": version,
+                "kind": "RoleBinding",
+                "metadata": metadata,
+                "roleRef": role,
+                "subjects": subjects,
+            },
+        ],
+    )
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from breakglass.lifecycle.apply import Planned, apply, plan
 from breakglass.lifecycle.reconcile import LARGEST_SKEW, WRITER
+from breakglass.model.inventory import ForeignChange
 from breakglass.model.ledger import Closed, read_event
 from breakglass.model.manifest import ACTIVATION_LABEL, ObjectKey, key_of
 from laws import example
@@ -56,6 +57,10 @@ def closed_event(world: World, identity: str) -> Closed:
 
 def planned(world: World) -> Planned:
     return plan(world.applier("prod-eu"))
+
+
+def told(plans: Planned, identity: str) -> tuple[ForeignChange, ...]:
+    return next(each.foreign[identity] for each in plans.plans if identity in each.foreign)
 
 
 def object_writes(world: World) -> Iterator[tuple[str, ObjectKey]]:
@@ -178,7 +183,7 @@ def test_what_others_changed_in_an_added_object_goes_with_it_and_is_on_the_ledge
 def test_what_others_did_inside_the_window_is_told_while_it_lasts(world: World) -> None:
     identity = opened(world)
     foreign(world, added(identity), ingress=[{}])
-    assert [change.by for change in planned(world).plans[-1].foreign[identity]] == ["kubectl-edit"]
+    assert [change.by for change in told(planned(world), identity)] == ["kubectl-edit"]
     (inventory,) = world.apply("prod-eu").open
     assert [change.by for change in inventory.foreign] == ["kubectl-edit"]
     live = world.servers["prod-eu"].state()[added(identity)]
@@ -257,6 +262,9 @@ def test_an_inventory_that_is_lost_is_rebuilt_from_git_to_close(world: World, ov
     else:
         server.store_inventory(identity, b"\x00")
     world.clock.tick(HALF_HOUR)
+    found = planned(world)
+    assert found.closing == {identity: "expired"}
+    assert len([step for each in found.plans for step in each.steps]) == 1
     world.apply("prod-eu")
     assert world.is_baseline("prod-eu")
     assert world.apply("prod-eu").problems == []
@@ -264,10 +272,13 @@ def test_an_inventory_that_is_lost_is_rebuilt_from_git_to_close(world: World, ov
     assert closed_event(world, identity).baseline == "proven"
 
 
-def test_objects_of_an_activation_that_nobody_records_are_deleted(world: World) -> None:
+def test_objects_of_an_activation_that_nobody_records_are_planned_and_deleted(world: World) -> None:
     stray = copy.deepcopy(example.METRICS)
     stray["metadata"] = {"name": "stray", "namespace": "data", "labels": {ACTIVATION_LABEL: "2026-11-23-stray-0000"}}
     world.servers["prod-eu"].install([stray])
+    assert [(step.effect, step.key) for each in planned(world).plans for step in each.steps] == [
+        ("removed", key_of(stray))
+    ]
     assert world.apply("prod-eu").problems == []
     assert world.is_baseline("prod-eu")
 
@@ -275,7 +286,8 @@ def test_objects_of_an_activation_that_nobody_records_are_deleted(world: World) 
 def test_an_unreadable_inventory_keeps_its_objects_until_it_is_over(world: World) -> None:
     identity = opened(world)
     world.servers["prod-eu"].store_inventory(identity, b"\x00")
-    assert world.apply("prod-eu").problems
+    (problem,) = world.apply("prod-eu").problems
+    assert "cannot be read" in problem
     assert added(identity) in world.servers["prod-eu"].objects
 
 
@@ -294,3 +306,20 @@ def test_objects_that_somebody_writes_all_the_time_are_deleted_in_the_end(world:
     world.clock.tick(HALF_HOUR)
     assert apply(replace(world.applier("prod-eu"), cluster=cluster)).problems == []
     assert world.is_baseline("prod-eu")
+
+
+def test_a_window_that_the_agent_ends_meanwhile_is_no_problem_and_nobody_is_blamed(world: World) -> None:
+    identity = opened(world)
+    applier = world.applier("prod-eu")
+    read = applier.cluster.get
+
+    def slow(keys: Any) -> Any:
+        if added(identity) in world.servers["prod-eu"].objects:
+            world.clock.tick(HALF_HOUR)
+            world.agent("prod-eu")
+        return read(keys)
+
+    applier.cluster.get = slow  # type: ignore[method-assign]
+    assert apply(applier).problems == []
+    assert world.apply("prod-eu").problems == []
+    assert closed_event(world, identity).foreign == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import re
 import shutil
@@ -13,18 +14,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO
 
 from breakglass.lifecycle.comment import MARKER
+from breakglass.model.manifest import ACTIVATION_LABEL
 from breakglass.model.policy import API_VERSION
+from breakglass.model.time import parse_instant
 from breakglass_lab.platform import USERS, Platform, running, wait_for
 
 CLUSTER = "prod-eu"
 GROUP = "acme:incident"
 EXPIRE_CRON = "3-58/5 * * * *"
+LATEST = timedelta(seconds=1)
+"""How late a window may end; later than this the demo fails."""
 
 
 @dataclass
@@ -54,16 +61,30 @@ class Narrator:
 
 
 def play(platform: Platform, tell: Narrator) -> None:
-    """Play the life from the first request to the story that git tells afterwards."""
-    window = _drill(platform, tell) if "drill" in platform.clusters else "25s"
+    """Play the life from the first request to the story that git tells afterwards.
+
+    Raises:
+        RuntimeError: something was not as it should be, or a window ended more than `LATEST` late.
+    """
+    pace = _drill(platform, tell) if "drill" in platform.clusters else 2.5
+    why = ("--because", "checkout down, need psql")
     before = _allowed(platform, tell, "before")
-    first = _open(platform, tell, "db-from-bastion", "--for", window, "--because", "checkout down, need psql")
-    _approve_and_merge(platform, tell, first, ("ines", "dana"))
-    second = _killed_applier(platform, tell)
-    _allowed(platform, tell, "during")
-    tell.say(platform.breakglass("robin", "status", code=None).stdout)
-    _close_early(platform, tell, second)
-    _expiry(platform, tell, first)
+    with ThreadPoolExecutor(2) as watchers:
+        first = _open(platform, tell, "db-from-bastion", "--for", f"{16 + 6 * pace:.0f}s", *why)
+        _approve_and_merge(platform, tell, first, ("ines", "dana"))
+        first_end = watchers.submit(_lateness, platform, first.id)
+        second = _killed_applier(platform, tell)
+        _allowed(platform, tell, "during")
+        tell.say(platform.breakglass("robin", "status", code=None).stdout)
+        _close_early(platform, tell, second)
+        third = _open(platform, tell, "db-from-bastion", "--for", f"{8 + 3 * pace:.0f}s", *why)
+        _agree(platform, tell, third, ("ines", "dana"))
+        _merge_and_kill(platform, third)
+        third_end = watchers.submit(_lateness, platform, third.id)
+        _outage(platform, tell)
+        _expiry(platform, tell, "The first window ends by itself", first.id, first_end)
+        _expiry(platform, tell, "The window whose applier is dead ends by itself", third.id, third_end)
+    _recovery(platform, tell)
     after = _allowed(platform, tell, "after")
     if after != before:
         raise RuntimeError(f"the cluster does not allow the same as before: {after} is not {before}")
@@ -72,7 +93,7 @@ def play(platform: Platform, tell: Narrator) -> None:
 
 
 def _nothing_failed(platform: Platform) -> None:
-    """Every job must have succeeded, but for the one that was killed on purpose."""
+    """Every job must have succeeded, but for those that were killed on purpose."""
     jobs = platform.runner.runs if platform.runner is not None else ()
     failed = [job for job in jobs if job.conclusion != "success" and not job.killed]
     if failed:
@@ -82,8 +103,8 @@ def _nothing_failed(platform: Platform) -> None:
         raise RuntimeError(f"workflow jobs failed:\n{logs}")
 
 
-def _drill(platform: Platform, tell: Narrator) -> str:
-    """Drill, and return a window for the emergency that is long enough for what follows on a machine of this speed."""
+def _drill(platform: Platform, tell: Narrator) -> float:
+    """Drill, and return the seconds it took: how long windows must be for what follows on a machine of this speed."""
     tell.chapter(
         "A drill, on another day: the workflow drill.yml opens, probes and closes db-from-bastion in the cluster drill"
     )
@@ -91,14 +112,14 @@ def _drill(platform: Platform, tell: Narrator) -> str:
     begin = time.monotonic()
     platform.call("pat", "POST", "/actions/workflows/drill.yml/dispatches", {"ref": "main", "inputs": inputs})
     platform.settle()
-    window = f"{12 + 4 * (time.monotonic() - begin):.0f}s"
+    pace = time.monotonic() - begin
     receipt = _ledger(platform, "drills/db-from-bastion/")[-1]
     for phase in receipt["phases"]:
         tell.say(f"{phase['name']:<13} {phase['seconds']:.2f} s")
     tell.say("passed" if receipt["passed"] else f"FAILED {receipt['findings']}")
     if not receipt["passed"]:
         raise RuntimeError("the drill failed")
-    return window
+    return pace
 
 
 def _allowed(platform: Platform, tell: Narrator, when: str) -> dict[str, Any]:
@@ -166,6 +187,35 @@ def _killed_applier(platform: Platform, tell: Narrator) -> _Opening:
     """A second activation beside the first; the applier is killed in its middle, and the next run converges."""
     opening = _open(platform, tell, "exec-into-shop", "--for", "30m", "--because", "look at a stuck worker")
     _agree(platform, tell, opening, ("ines", "sofia"))
+    plan = _planned(platform, opening)
+    _merge_and_kill(platform, opening)
+    tell.chapter(f"What the applier set out to write: breakglass plan {CLUSTER}, when it asked GitHub who approved")
+    tell.say(plan.result(timeout=0))
+    tell.chapter("The applier is killed (SIGKILL) as soon as its first write is in the cluster")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    platform.call("pat", "POST", "/actions/workflows/apply.yml/dispatches", {"ref": "main"})
+    platform.settle()
+    tell.say("apply.yml runs again and converges:")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    return opening
+
+
+def _planned(platform: Platform, opening: _Opening) -> Future[str]:
+    """The plan of the cluster when its applier asks for the reviews of an opening, so before its first write."""
+    plan: Future[str] = Future()
+    kubeconfig = str(platform.kubeconfig(CLUSTER))
+    platform.refresh("pat")
+
+    def ask() -> None:
+        done = platform.breakglass("pat", "plan", CLUSTER, "--kubeconfig", kubeconfig, code=None)
+        plan.set_result(done.stdout + done.stderr)
+
+    platform.forge.fault("GET", rf".*/pulls/{opening.number}/reviews", before=ask)
+    return plan
+
+
+def _merge_and_kill(platform: Platform, opening: _Opening) -> None:
+    """Merge, and kill the applier as soon as the cluster has an inventory of the activation."""
     runner = platform.runner
     if runner is None:
         raise RuntimeError("the demo needs the runner")
@@ -178,16 +228,8 @@ def _killed_applier(platform: Platform, tell: Narrator) -> _Opening:
         ]
         return jobs and any(line.startswith(opening.id) for line in platform.inventories(CLUSTER)) and jobs[0]
 
-    job = wait_for(running_apply, 60, "an applier that writes")
-    job.kill()
+    wait_for(running_apply, 60, "an applier that writes").kill()
     platform.settle()
-    tell.chapter("The applier is killed (SIGKILL) as soon as its first write is in the cluster")
-    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
-    platform.call("pat", "POST", "/actions/workflows/apply.yml/dispatches", {"ref": "main"})
-    platform.settle()
-    tell.say("apply.yml runs again and converges:")
-    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
-    return opening
 
 
 def _close_early(platform: Platform, tell: Narrator, opening: _Opening) -> None:
@@ -198,23 +240,59 @@ def _close_early(platform: Platform, tell: Narrator, opening: _Opening) -> None:
     tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER)) or 'none'}")
 
 
-def _expiry(platform: Platform, tell: Narrator, opening: _Opening) -> None:
-    """The first window ends by the clock: the agent closes; then the scheduled job records it."""
-    tell.chapter("The first window ends by itself")
-    policy = f"{opening.id}"
-    wait_for(
-        lambda: (
-            not any(policy in name for name in platform.names(CLUSTER, "networking.k8s.io/v1/networkpolicies", "data"))
-        ),
-        90,
-        "closed at the expiry",
-    )
-    tell.say("the agent in the cluster closed it at its expiry: no git, no GitHub, no CI")
+def _outage(platform: Platform, tell: Narrator) -> None:
+    """From here on the forge answers nobody, and its scheduler fires nothing."""
+    tell.chapter("The applier is killed once more; GitHub is cut off, and its scheduled job stops")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    platform.forge.fault(".*", ".*", times=sys.maxsize, reset=True)
+    try:
+        platform.call("robin", "GET", "/pulls")
+    except (OSError, http.client.HTTPException) as error:
+        tell.say(f"GitHub, asked by @robin   {error}")
+    else:
+        raise RuntimeError("the forge still answers")
+    tell.say("no run of the applier or of expire.yml will come; what is left is the agent in the cluster")
+
+
+def _expiry(platform: Platform, tell: Narrator, title: str, identity: str, end: Future[timedelta]) -> None:
+    """A window ends by the clock, closed by the agent alone."""
+    tell.chapter(title)
+    late = end.result()
+    told = f"{late / timedelta(milliseconds=1):.0f} ms"
+    tell.say(f"the agent in the cluster closed it {told} after its expiry: no git, no GitHub, no CI")
+    tell.say(f"inventories              {', '.join(platform.inventories(CLUSTER))}")
+    tell.figures[f"{title[0].lower()}{title[1:]}: expiry → closed"] = told
+    if abs(late) > LATEST:
+        raise RuntimeError(f"{identity} ended {told} after its expiry")
+
+
+def _lateness(platform: Platform, identity: str) -> timedelta:
+    """How long after its expiry a window's objects are gone and its inventory says closed; waits for that."""
+    inventories = "/api/v1/namespaces/breakglass/configmaps?labelSelector=breakglass.dev%2Finventory"
+    objects = f"/apis/networking.k8s.io/v1/networkpolicies?labelSelector={ACTIVATION_LABEL}%3D{identity}"
+    with platform.clusters[CLUSTER].client() as client:
+
+        def told() -> dict[str, str]:
+            found = (item["metadata"] for item in client.call("GET", inventories)["items"])
+            return next((item["annotations"] for item in found if item["name"] == f"activation-{identity}"), {})
+
+        expiry = parse_instant(told()["breakglass.dev/expiry"])
+        # It may end too early as well; before that nobody needs to ask.
+        time.sleep(max(0.0, (expiry - LATEST * 2 - datetime.now(UTC)).total_seconds()))
+        while told().get("breakglass.dev/phase", "closed") != "closed" or client.call("GET", objects)["items"]:
+            if datetime.now(UTC) > expiry + timedelta(seconds=60):
+                raise RuntimeError(f"{identity} is open a minute after its expiry")
+            time.sleep(0.005)
+        return datetime.now(UTC) - expiry
+
+
+def _recovery(platform: Platform, tell: Narrator) -> None:
+    """What happened in the cluster while nobody looked comes on the ledger."""
+    tell.chapter("GitHub is back, and its scheduler wakes up")
+    platform.forge.faults.clear()
     platform.forge.fire_schedule(EXPIRE_CRON)
     platform.settle()
-    tell.say(
-        "then GitHub's scheduler woke up: expire.yml opened and merged the closing pull request, apply.yml recorded it"
-    )
+    tell.say("expire.yml opened and merged the closing pull request, apply.yml recorded what the agent had done")
 
 
 def _history(platform: Platform, tell: Narrator, opening: _Opening) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from breakglass.analysis.report.escape import visible
 from breakglass.cli.failure import show
 from breakglass.cli.output import (
     columns,
@@ -113,7 +114,7 @@ def _show(name: str, applied: Applied) -> None:
 
 def _show_foreign(item: Inventory) -> None:
     for change in item.foreign:
-        click.echo(f"  {click.style('foreign', fg='yellow')}   {item.activation}  {change}")
+        click.echo(f"  {click.style('foreign', fg='yellow')}   {item.activation}  {visible(str(change))}")
 
 
 def _show_closed(item: Inventory, lives_on: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from breakglass.analysis.report.escape import visible
 from breakglass.cli.output import columns, directory_option, emit_json, output_option, wiring
 from breakglass.model.errors import UsageError
 from breakglass.model.time import format_duration, format_instant, parse_instant
@@ -121,7 +122,7 @@ def _tell_closed(event: Closed) -> None:
     at = f"{event.cluster} at {format_instant(event.closedAt)} by the {event.closedBy} ({event.cause}), {when}"
     _line("closed", f"{at}; baseline {event.baseline}")
     for change in event.foreign:
-        _line("", f"  foreign: {change}{' (kept)' if change.object in event.kept else ''}")
+        _line("", f"  foreign: {visible(str(change))}{' (kept)' if change.object in event.kept else ''}")
     for sentence in event.livesOn:
         _line("", f"  {sentence}")
     if event.cut is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from breakglass.analysis.report.escape import visible
 from breakglass.cli.output import directory_option, emit_json, kubeconfig_option, output_option, progress, wiring
 from breakglass.model.ledger import describe_findings
 
@@ -80,7 +81,7 @@ def _show(cluster: str, planned: Planned) -> None:
     for each in planned.plans:
         for identity, changes in each.foreign.items():
             for change in changes:
-                click.echo(f"  {click.style('foreign', fg='yellow')}   {identity}  {change}")
+                click.echo(f"  {click.style('foreign', fg='yellow')}   {identity}  {visible(str(change))}")
         for step in each.steps:
             _show_step(step)
     steps = [step for each in planned.plans for step in each.steps]
@@ -96,9 +97,10 @@ def _show_step(step: Step) -> None:
     if step.live is None or step.target is None:
         return
     for change in step.fields:
-        click.echo(f"    {change.place}: {_value(change.before)} -> {_value(change.after)}")
+        click.echo(f"    {visible(change.place)}: {_value(change.before)} -> {_value(change.after)}")
     for conflict in step.conflicts:
-        click.echo(f"    {click.style('conflict', fg='yellow')} {conflict.field} is owned by {conflict.manager}")
+        told = visible(f"{conflict.field} is owned by {conflict.manager}")
+        click.echo(f"    {click.style('conflict', fg='yellow')} {told}")
     if not step.fields:
         click.echo("    its fields are as they should be; breakglass gives them back to their owners")
 

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from breakglass.lifecycle.content import OverlayContent
-from breakglass.lifecycle.cut import cut_off
-from breakglass.lifecycle.plan import Plan
+from breakglass.lifecycle.left_behind import cut_connections, delete_orphans, lost, orphans, sweep_residue, sweeper
+from breakglass.lifecycle.plan import Plan, Step
 from breakglass.lifecycle.reconcile import Opening, one_writer, open_window, plan_closing, plan_opening
 from breakglass.lifecycle.record import record
 from breakglass.lifecycle.render import disagreement, judge_scope
 from breakglass.lifecycle.run import Applied, Applier, Run, close_by, is_wanted
-from breakglass.lifecycle.sweep import Sweeper, sweep
+from breakglass.lifecycle.sweep import sweep
 from breakglass.lifecycle.windows import Window
 from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused
 from breakglass.model.finding import Finding
 from breakglass.model.inventory import Cause, Inventory, InventoryObject
-from breakglass.model.ledger import closed_path, opened_path
+from breakglass.model.ledger import closed_path
 from breakglass.model.manifest import Change, Manifest, ObjectKey, by_key
 
 WRITER_PATIENCE = timedelta(seconds=45)
@@ -68,9 +68,9 @@ def apply(applier: Applier) -> Applied:
     _close_gone(run)
     _open_wanted(run)
     _close_expired(run)
-    _delete_orphans(run)
-    _cut(run)
-    _sweep(run)
+    delete_orphans(run)
+    cut_connections(run)
+    sweep_residue(run)
     record(run)
     return run.applied
 
@@ -84,20 +84,37 @@ def plan(applier: Applier) -> Planned:
     run, planned = Run(applier, Applied()), Planned()
     inventories = applier.cluster.inventories()
     _tell_unreadable(run)
-    causes = _expired(run, inventories)
+    planned.closing = _expired(run, inventories)
     if _read_main(run):
-        causes |= _gone(run, inventories)
-    planned.closing = causes
-    planned.plans.append(plan_closing(applier.cluster, inventories, causes))
+        planned.closing |= _gone(run, inventories)
+    proven_again: dict[str, Cause] = {
+        inventory.activation: inventory.cause or "expired" for inventory in inventories if inventory.phase == "closed"
+    }
+    planned.plans.append(plan_closing(applier.cluster, inventories, planned.closing | proven_again))
+    if run.applied.commit:
+        _plan_with_main(run, planned, inventories)
+    planned.commit, planned.refused, planned.problems = run.applied.commit, run.applied.refused, run.applied.problems
+    return planned
+
+
+def _plan_with_main(run: Run, planned: Planned, inventories: tuple[Inventory, ...]) -> None:
     known = {inventory.activation: inventory for inventory in inventories}
-    for window in _wanted_windows(run, known) if run.applied.commit else ():
-        with _telling(run, window.id):
+    for window in _wanted_windows(run, known):
+        with _telling(run, window):
             opening = _opening(run, window, known)
             if opening is not None:
                 planned.opening.append(window.id)
-                planned.plans.append(plan_opening(applier.cluster, opening, known.get(window.id)))
-    planned.commit, planned.refused, planned.problems = run.applied.commit, run.applied.refused, run.applied.problems
-    return planned
+                planned.plans.append(plan_opening(run.cluster, opening, known.get(window.id)))
+    try:
+        for inventory, cause in lost(run, known):
+            planned.closing[inventory.activation] = cause
+            planned.plans.append(plan_closing(run.cluster, [*inventories, inventory], {inventory.activation: cause}))
+        gone = orphans(run, set(known) | set(planned.closing))
+        gone |= run.cluster.get(sweep(sweeper(run, dry_run=True), run.main.told()).deleted)
+        removed = tuple(Step("removed", key, live, None) for key, live in gone.items() if live is not None)
+        planned.plans.append(Plan(closing=(removed,) if removed else ()))
+    except BreakglassError as error:
+        run.problem(f"what is left behind cannot be planned: {error}")
 
 
 def apply_all(appliers: Mapping[str, Callable[[], Applier]]) -> dict[str, Applied | BreakglassError]:
@@ -209,9 +226,10 @@ def _open_wanted(run: Run) -> None:
 def _wanted_windows(run: Run, inventories: Mapping[str, Inventory]) -> list[Window]:
     """Windows to open or to put right; what is void or ahead of its time is told."""
     now, found = run.applier.clock.now(), []
+    unreadable = tuple(str(error.where) for error in run.cluster.unreadable_inventories())
     for window in run.main.windows:
         known = inventories.get(window.id)
-        if not is_wanted(window, run.name):
+        if not is_wanted(window, run.name) or any(where.endswith(window.id) for where in unreadable):
             continue
         if window.state(now) == "future":
             run.problem(f"{window.id} was merged in the future by this clock; nothing opens before that")
@@ -224,7 +242,7 @@ def _wanted_windows(run: Run, inventories: Mapping[str, Inventory]) -> list[Wind
 
 def _open_one(run: Run, window: Window, inventories: dict[str, Inventory]) -> None:
     known = inventories.get(window.id)
-    with _telling(run, window.id):
+    with _telling(run, window):
         opening = _opening(run, window, inventories)
         if opening is None:
             return
@@ -235,15 +253,18 @@ def _open_one(run: Run, window: Window, inventories: dict[str, Inventory]) -> No
 
 
 @contextmanager
-def _telling(run: Run, identity: str) -> Iterator[None]:
-    """What keeps one window from opening is told, and keeps no other from it."""
+def _telling(run: Run, window: Window) -> Iterator[None]:
+    """What keeps one window from opening is told, and keeps no other from it; that it ended meanwhile is no problem."""
     try:
         yield
     except (NotApplied, Conflict) as error:
-        run.problem(f"{identity}: {error}")
+        if window.state(run.applier.clock.now()) == "open":
+            run.problem(f"{window.id}: {error}")
+        else:
+            run.applier.report(f"{window.id} ended meanwhile")
     except Refused as error:
-        finding = Finding("opening-refused", error.what, error.where or identity, error.remedy or "")
-        run.applied.refused[identity] = [finding]
+        finding = Finding("opening-refused", error.what, error.where or window.id, error.remedy or "")
+        run.applied.refused[window.id] = [finding]
 
 
 def _opening(run: Run, window: Window, inventories: Mapping[str, Inventory]) -> Opening | None:
@@ -285,73 +306,3 @@ def _judge_delta(
             message = f"{other.activation} is open and holds {clash} in another state; the two do not commute"
             findings.append(Finding("overlay-overlap", message, str(clash), f"close {other.activation} first"))
     return findings
-
-
-def _delete_orphans(run: Run) -> None:
-    """End what was opened here and whose inventory is lost: rebuilt from git where main tells it, else by its label."""
-    try:
-        _rebuild_lost(run)
-        inventories = run.cluster.inventories()
-        unreadable = bool(run.cluster.unreadable_inventories())
-        held = {inventory.activation for inventory in inventories}
-        found: dict[ObjectKey, str] = {}
-        for namespace, kinds in run.main.scopes(run.name).items():
-            found |= run.cluster.labelled(sorted(kinds), [namespace])
-        orphans = {key: identity for key, identity in found.items() if identity not in held and not unreadable}
-        run.cluster.delete(live for live in run.cluster.get(orphans).values() if live is not None)
-        for key, identity in orphans.items():
-            run.applier.report(f"deleted {key}, which {identity} left without an inventory")
-    except BreakglassError as error:
-        run.problem(f"what is left without an inventory: {error}")
-
-
-def _cut(run: Run) -> None:
-    for number, inventory in enumerate(run.applied.closed):
-        if run.applier.cut and inventory.activation in run.ended:
-            try:
-                run.applied.closed[number] = cut_off(run.cluster, inventory, run.known_baseline(), run.applier.report)
-            except BreakglassError as error:
-                run.problem(f"what was cut off is not recorded: {error}")
-
-
-def _sweep(run: Run) -> None:
-    """Delete the residue that main lists."""
-    try:
-        swept = sweep(
-            Sweeper(
-                name=run.name,
-                cluster=run.cluster,
-                repository=run.main.repository,
-                clock=run.applier.clock,
-                commit=run.main.commit,
-                history=run.main.history,
-                baseline=lambda: run.main.baseline(run.name),
-                report=run.applier.report,
-            ),
-            run.main.told(),
-        )
-    except BreakglassError as error:
-        run.problem(f"residue is not swept: {error}")
-        return
-    for problem in swept.problems:
-        run.problem(problem)
-    run.events |= swept.events
-
-
-def _rebuild_lost(run: Run) -> None:
-    """Close what the ledger tells open, what is over, and whose inventory somebody deleted or made unreadable."""
-    now, told = run.applier.clock.now(), run.main.told()
-    known = {inventory.activation for inventory in run.cluster.inventories()}
-    for window in run.main.history:
-        opened, closed = (path(window.id, run.name) in told for path in (opened_path, closed_path))
-        activation, end = window.activation, window.expiry
-        over = window.closed is not None or (end is not None and now >= end)
-        if not (opened and over) or closed or window.id in known or activation is None or end is None:
-            continue
-        _, changes = run.main.delta(window, run.name)
-        opening = Opening(activation, window.opened.sha, window.opened.committed_at, end, (), changes)
-        # One that cannot be read stands in the way of a new one, and closes nothing.
-        run.cluster.delete_inventory(window.id)
-        run.cluster.write_inventory(opening.inventory())
-        run.applier.report(f"the inventory of {window.id} was lost; rebuilt from git to close it")
-        close_by(run, {window.id: "expired" if now >= end else "closed early"}, run.cluster.inventories())

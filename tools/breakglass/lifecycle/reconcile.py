@@ -158,7 +158,7 @@ def close(
         return ()
     problems: list[str] = []
     live = _read(cluster, [item.key for inventory in closing for item in inventory.objects], problems)
-    closing = [_noted(cluster, inventory, live, problems) for inventory in closing]
+    closing = [_noted(cluster, inventory, live, clock, problems) for inventory in closing]
     items = returning(closing, staying)
     live = _bring_back(cluster, items, live, problems)
     _let_go(cluster, closing, problems)
@@ -191,11 +191,11 @@ def _read(cluster: Cluster, keys: Iterable[ObjectKey], problems: list[str]) -> L
         return None
 
 
-def _noted(cluster: Cluster, inventory: Inventory, live: Live | None, problems: list[str]) -> Inventory:
+def _noted(cluster: Cluster, inventory: Inventory, live: Live | None, clock: Clock, problems: list[str]) -> Inventory:
     """The inventory with what others did to its objects, kept in the cluster before any of it is undone."""
     if live is None or inventory.phase == "closed":
         return inventory
-    told = noting(inventory, live)
+    told = noting(inventory, live, with_deleted=not inventory.expired(clock.now()))
     if told != inventory:
         try:
             cluster.write_inventory(told)
@@ -204,13 +204,18 @@ def _noted(cluster: Cluster, inventory: Inventory, live: Live | None, problems: 
     return told
 
 
-def noting(inventory: Inventory, live: Live) -> Inventory:
-    """An inventory that tells what others did to its objects since its window began; bounded, the first ones count."""
+def noting(inventory: Inventory, live: Live, *, with_deleted: bool = True) -> Inventory:
+    """An inventory that tells what others did to its objects since its window began; bounded, the first ones count.
+
+    Args:
+        with_deleted: tell what is absent as well; not after the expiry, when another closer may have deleted it.
+    """
     known = {(change.object, change.what, change.by, change.at) for change in inventory.foreign}
     new = [
         change
         for change in foreign_changes(inventory, live)
         if (change.object, change.what, change.by, change.at) not in known
+        and (with_deleted or change.what != "deleted")
     ]
     if not new:
         return inventory
@@ -362,6 +367,9 @@ def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clo
     """
     inventory = opening.inventory(known)
     live = cluster.get(inventory.claims)
+    if inventory.expired(clock.now()):
+        # What the agent deletes from now on is nobody else's doing.
+        raise NotApplied("the window ended before it was opened", where=inventory.activation)
     _agree_on_time(cluster)
     inventory = noting(inventory, live) if known is not None else _with_owners(inventory, live)
     stages = opening_stages(inventory.objects, live)

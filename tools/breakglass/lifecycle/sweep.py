@@ -28,6 +28,7 @@ class Sweeper:
         commit: the commit of main whose residue files count.
         history: every window of that commit.
         baseline: gives the cluster's baseline at that commit.
+        dry_run: tell what would be deleted, and delete nothing.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Sweeper:
     history: Sequence[Window]
     baseline: Callable[[], Iterable[Manifest]]
     report: Report
+    dry_run: bool = False
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Sweep:
     """What a sweep did.
 
     Attributes:
-        deleted: objects that this run deleted.
+        deleted: objects that this run deleted, or would.
         events: for the ledger, by path: one for every file of which nothing is left to do here.
         problems: what is left, and what a person does about it.
     """
@@ -114,13 +116,15 @@ def _settle(sweeper: Sweeper, done: Sweep, item: ResidueObject, reach: Reach) ->
         if not reach.covers(key):
             version = str(live["apiVersion"])
             return f"{key} is left: {reach.told(key)}; run: {command(key, item.uid, version)}"
-        sweeper.cluster.delete([live])
+        if not sweeper.dry_run:
+            sweeper.cluster.delete([live])
     except Refused as error:
         return f"{key} is left: {error}; delete it by hand, then take it out of {RESIDUE}"
     except BreakglassError as error:
         return f"{key} is left, the next run tries again: {error}"
     done.deleted.append(key)
-    sweeper.report(f"deleted {key}, residue of an emergency ({item.evidence})")
+    if not sweeper.dry_run:
+        sweeper.report(f"deleted {key}, residue of an emergency ({item.evidence})")
     return None
 
 

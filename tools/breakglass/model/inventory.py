@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from breakglass.model.cut import Cut
 from breakglass.model.digest import Digest
@@ -29,7 +29,13 @@ Phase = Literal["opening", "open", "closed"]
 Cause = Literal["expired", "closed early", "refused", "drill"]
 
 
-class InventoryObject(Strict):
+class Kept(Strict):
+    """Base of what is kept in a cluster: another version's fields are left as they are, and never keep from closing."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class InventoryObject(Kept):
     """One object, with the state to have while open and the state to return to."""
 
     baseline: dict[str, Any] | None
@@ -55,7 +61,7 @@ class InventoryObject(Strict):
         return key_of(self.baseline if self.emergency is None else self.emergency)  # type: ignore[arg-type]
 
 
-class ForeignChange(Strict):
+class ForeignChange(Kept):
     """What somebody else did inside the window to an object that the activation holds."""
 
     object: str
@@ -71,7 +77,7 @@ class ForeignChange(Strict):
         return f"{self.object} was {self.what}{by}{fields}"
 
 
-class Inventory(Strict):
+class Inventory(Kept):
     """What an activation does in a cluster.
 
     The phase goes opening → open → closed and never back. It is written with the phase `opening` before the first
