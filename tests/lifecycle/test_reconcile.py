@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from breakglass.lifecycle.apply import Planned, apply, plan
-from breakglass.lifecycle.reconcile import LARGEST_SKEW, WRITER
-from breakglass.model.inventory import ForeignChange
+from breakglass.lifecycle.reconcile import LARGEST_SKEW, WRITER, close
+from breakglass.model.errors import NotApplied, Refused
+from breakglass.model.inventory import ForeignChange, InventoryObject
 from breakglass.model.ledger import Closed, read_event
 from breakglass.model.manifest import ACTIVATION_LABEL, ObjectKey, key_of
 from laws import example
@@ -323,3 +324,65 @@ def test_a_window_that_the_agent_ends_meanwhile_is_no_problem_and_nobody_is_blam
     assert apply(applier).problems == []
     assert world.apply("prod-eu").problems == []
     assert closed_event(world, identity).foreign == []
+
+
+def test_what_others_added_to_a_baseline_object_in_the_window_goes_and_their_labels_stay(world: World) -> None:
+    identity = opened(world, "widen-metrics")
+    foreign(world, METRICS, egress=[{}])
+    live = world.servers["prod-eu"].state()[METRICS]
+    labelled = {**live, "metadata": {**live["metadata"], "labels": {"seen": "yes"}}}
+    world.servers["prod-eu"].install([labelled], "labeller")
+    world.clock.tick(HALF_HOUR)
+    assert world.apply("prod-eu").problems == []
+    after = world.servers["prod-eu"].state()[METRICS]
+    assert after["spec"] == example.METRICS["spec"]
+    assert after["metadata"]["labels"] == {"seen": "yes"}
+    assert {change.by for change in closed_event(world, identity).foreign} == {"kubectl-edit", "labeller"}
+
+
+def test_one_object_that_cannot_be_proven_keeps_no_other_open(world: World) -> None:
+    held = opened(world, "widen-metrics")
+    free = opened(world, "db-from-bastion")
+    lifted = opened(world, "lift-isolation")
+    cluster = InMemoryCluster(world.servers["prod-eu"])
+    apply_all = cluster.apply
+
+    def forbidden(manifests: Any, *, dry_run: bool = False, force: bool = True) -> Any:
+        every = list(manifests)
+        if dry_run and METRICS in map(key_of, every):
+            raise Refused("forbidden", where=str(METRICS))
+        return apply_all(every, dry_run=dry_run, force=force)
+
+    cluster.apply = forbidden  # type: ignore[method-assign]
+    world.clock.tick(HALF_HOUR)
+    applied = apply(replace(world.applier("prod-eu"), cluster=cluster))
+    assert {item.activation for item in applied.closed} == {free, lifted}
+    assert any(held in problem and "forbidden" in problem for problem in applied.problems)
+    assert world.is_baseline("prod-eu")
+    assert world.apply("prod-eu").problems == []
+
+
+def test_a_kind_that_cannot_be_read_keeps_no_other_from_closing(world: World) -> None:
+    opened(world)
+    (inventory,) = world.inventories("prod-eu").values()
+    elsewhere = example.network_policy("ops", "elsewhere", None, None)
+    both = [*inventory.objects, InventoryObject(baseline=None, emergency=elsewhere)]
+    server = world.servers["prod-eu"]
+    server.install([elsewhere])
+    cluster = InMemoryCluster(server)
+    read = cluster.get
+
+    def forbidden(keys: Any) -> Any:
+        every = list(keys)
+        if any(key.namespace == "ops" for key in every):
+            raise Refused("forbidden", where="ops")
+        return read(every)
+
+    cluster.get = forbidden  # type: ignore[method-assign]
+    cluster.inventories()
+    world.clock.tick(HALF_HOUR)
+    window = inventory.model_copy(update={"objects": both})
+    with pytest.raises(NotApplied, match="ops/elsewhere cannot be read: ops: forbidden"):
+        close(cluster, [window], {window.activation: "expired"}, by="agent", clock=world.clock)
+    assert added(inventory.activation) not in server.objects
+    assert key_of(elsewhere) in server.objects

@@ -16,7 +16,7 @@ import pytest
 from breakglass.adapters.clock import SystemClock
 from breakglass.adapters.credentials import access_to
 from breakglass.adapters.kubernetes import KubernetesCluster
-from breakglass.lifecycle.proof import differences
+from breakglass.lifecycle.reconcile import not_returned
 from breakglass.model.errors import Conflict, NotApplied, Refused
 from breakglass.model.inventory import Inventory, InventoryObject
 from breakglass.model.manifest import ACTIVATION_LABEL, Manifest, key_of
@@ -258,17 +258,33 @@ def test_disowning_leaves_the_values_for_others(site: Site) -> None:
 
 def test_a_baseline_that_closing_brings_back_is_proven_and_no_longer_ours(site: Site) -> None:
     cluster, baseline = site.client(), site.config_map(a="1", b="2")
-    key = key_of(baseline)
+    emergency = site.config_map(a="emergency", b="2", more="3")
+    key, window = (
+        key_of(baseline),
+        inventory("closing", objects=[InventoryObject(baseline=baseline, emergency=emergency)]),
+    )
     site.install(baseline)
-    cluster.apply([site.config_map(a="emergency", b="2", more="3")])
-    assert differences(cluster, {key: baseline}) == {key: f"{key} differs in data.a, data.more"}
+    cluster.apply([emergency])
+    assert not_returned(cluster, window) == {key: f"{key} differs in data.a, data.more"}
     cluster.apply([baseline])
-    assert differences(cluster, {key: baseline}) == {}
+    assert not_returned(cluster, window) == {key: f"{key} is as it should be, and breakglass owns it still"}
     cluster.disown({key: ()})
-    assert differences(cluster, {key: baseline}) == {}
-    assert differences(cluster, {key: None}) == {key: f"{key} is still there"}
+    assert not_returned(cluster, window) == {}
     remove(cluster, baseline)
-    assert differences(cluster, {key: baseline}) == {key: f"{key} is missing"}
+    assert not_returned(cluster, window) == {key: f"{key} is missing"}
+
+
+def test_what_somebody_puts_into_a_map_that_is_one_value_is_a_difference(site: Site) -> None:
+    cluster = site.client()
+    metadata = {"name": "p", "namespace": site.namespace}
+    everybody = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata}
+    baseline = {**everybody, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
+    widened = {**everybody, "spec": {"podSelector": {"matchLabels": {"app": "x"}}, "policyTypes": ["Ingress"]}}
+    window = inventory("atomic", objects=[InventoryObject(baseline=baseline, emergency=None)])
+    site.install(baseline)
+    assert not_returned(cluster, window) == {}
+    site.install(widened)
+    assert list(not_returned(cluster, window)) == [key_of(baseline)]
 
 
 def test_an_object_that_a_finalizer_holds_is_not_absent(site: Site) -> None:

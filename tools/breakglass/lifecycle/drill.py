@@ -11,8 +11,7 @@ from breakglass.analysis.contract import assess
 from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
-from breakglass.lifecycle.proof import differences
-from breakglass.lifecycle.reconcile import Opening, close, one_writer, open_window, returning
+from breakglass.lifecycle.reconcile import Opening, close, not_returned, one_writer, open_window
 from breakglass.lifecycle.render import judge_scope, layered, refuse_on, render_baseline, render_delta
 from breakglass.model.activation import Activation, Scalar, new_activation, requester_of
 from breakglass.model.errors import BreakglassError, NotFound, Refused
@@ -201,8 +200,7 @@ def _close(setting: Drill, identity: str) -> list[Finding]:
 
 
 def _prove(setting: Drill, inventory: Inventory) -> list[Finding]:
-    targets = {item.key: item.baseline for item in returning([inventory], [])}
     return [
         Finding("drill-residue", sentence, inventory.activation, "remove it by hand")
-        for sentence in differences(setting.cluster, targets).values()
+        for sentence in not_returned(setting.cluster, inventory).values()
     ]

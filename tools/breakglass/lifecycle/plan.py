@@ -7,20 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
 from typing import Literal
 
 from breakglass.model.inventory import ForeignChange, Inventory, InventoryObject
 from breakglass.model.managed_fields import (
     FieldChange,
+    additions,
     changed_at,
     changed_since,
     changes,
+    differences,
     is_ours,
+    is_same_write,
+    is_shared,
     leftovers,
     no_longer_wanted,
     owners,
     paths,
+    without_server_fields,
 )
 from breakglass.model.manifest import Manifest, ObjectKey
 
@@ -39,7 +45,6 @@ _KINDS_IN_ORDER = (
 )
 _RANKS = {kind: rank for rank, kinds in enumerate(_KINDS_IN_ORDER) for kind in kinds}
 _RANK_OF_OTHERS = _KINDS_IN_ORDER.index(())
-_SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 _FIELDS_TOLD = 20
 
 
@@ -74,6 +79,10 @@ class Step:
 
 Stage = tuple[Step, ...]
 """Steps that are carried out at once."""
+Live = Mapping[ObjectKey, Manifest | None]
+"""Objects as they were read; None is observed absence."""
+Answers = Mapping[ObjectKey, Manifest]
+"""What the API server would make of an object, by a server-side dry run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,52 +105,89 @@ class Plan:
         return tuple(step for stage in (*self.closing, *self.opening) for step in stage)
 
 
-def opening_stages(items: Iterable[InventoryObject], live: Mapping[ObjectKey, Manifest | None]) -> tuple[Stage, ...]:
+def opening_stages(items: Iterable[InventoryObject], live: Live, answers: Answers) -> tuple[Stage, ...]:
     """What brings objects into their emergency state: grants by what needs what, removed protections last.
 
     A kill in between leaves the tighter state.
 
     Args:
         live: the objects as they are, by key.
+        answers: what the API server would make of those that `doubtful_opening` names.
     """
-    steps = [step for item in items if (step := _opening(item, live[item.key])) is not None]
+    steps = [step for item in items if (step := _opening(item, live[item.key], answers.get(item.key))) is not None]
     written = sorted((step for step in steps if step.target is not None), key=_order)
     removed = tuple(step for step in steps if step.target is None)
     return (*_grouped(written), *((removed,) if removed else ()))
 
 
-def closing_stages(items: Iterable[InventoryObject], live: Mapping[ObjectKey, Manifest | None]) -> tuple[Stage, ...]:
-    """What brings objects back: protections are restored first, then what was added goes, routes and grants first."""
-    steps = [step for item in items if (step := _closing(item, live[item.key])) is not None]
+def closing_stages(
+    items: Iterable[InventoryObject], live: Live, answers: Answers, since: datetime
+) -> tuple[Stage, ...]:
+    """What brings objects back: protections are restored first, then what was added goes, routes and grants first.
+
+    Args:
+        live: the objects as they are, by key.
+        answers: what the API server would make of those that `doubtful_closing` names.
+        since: when the first of the windows began, aware UTC: what others added to an object from then on goes.
+    """
+    steps = [step for item in items if (step := _closing(item, live[item.key], answers.get(item.key), since))]
     restored = sorted((step for step in steps if step.target is not None), key=_order)
     removed = sorted((step for step in steps if step.target is None), key=_order)
     return (*_grouped(restored), *reversed(_grouped(removed)))
 
 
-def _opening(item: InventoryObject, live: Manifest | None) -> Step | None:
+def doubtful_opening(items: Iterable[InventoryObject], live: Live) -> list[Manifest]:
+    """Emergency states of which only a server-side dry run can tell whether they are there.
+
+    The API server writes some values in its own way, and takes some maps for one value: then what somebody else put
+    into it is a difference that the two objects do not show
+    (https://kubernetes.io/docs/reference/using-api/server-side-apply/#merge-strategy).
+    """
+    return [
+        item.emergency
+        for item in items
+        if item.emergency is not None and (found := live[item.key]) is not None and is_ours(found)
+        if is_shared(found) or changes(found, item.emergency)
+    ]
+
+
+def doubtful_closing(items: Iterable[InventoryObject], live: Live) -> list[Manifest]:
+    """Baseline states of which only a server-side dry run can tell whether they are back; one that is ours is not."""
+    return [
+        item.baseline
+        for item in items
+        if item.baseline is not None and (found := live[item.key]) is not None and not is_ours(found)
+    ]
+
+
+def _opening(item: InventoryObject, live: Manifest | None, answer: Manifest | None) -> Step | None:
     if item.emergency is None:
         return None if live is None else Step("removed", item.key, live, None)
     effect: Effect = "added" if item.baseline is None else "changed"
     if live is None:
         return Step(effect, item.key, None, item.emergency)
-    fields = (*changes(live, item.emergency), *no_longer_wanted(live, item.emergency))
+    if answer is None:
+        fields = (*changes(live, item.emergency), *no_longer_wanted(live, item.emergency))
+    else:
+        fields = differences(live, answer)
     if not fields and is_ours(live):
         return None
     return Step(effect, item.key, live, item.emergency, fields, _conflicts(live, fields))
 
 
-def _closing(item: InventoryObject, live: Manifest | None) -> Step | None:
+def _closing(item: InventoryObject, live: Manifest | None, answer: Manifest | None, since: datetime) -> Step | None:
     if item.baseline is None:
         return None if live is None else Step("removed", item.key, live, None)
     former = tuple(item.owners)
     if live is None:
         return Step("restored", item.key, None, item.baseline, owners=former)
-    fields = changes(live, item.baseline)
-    if item.emergency is not None:
-        fields += leftovers(live, item.emergency, item.baseline)
+    fields = list(changes(live, item.baseline) if answer is None else differences(live, answer))
+    fields += leftovers(live, item.emergency, item.baseline) if item.emergency is not None else ()
+    fields += additions(live, item.baseline, since, former)
     if not fields and not is_ours(live):
         return None
-    return Step("restored", item.key, live, item.baseline, fields, owners=former)
+    once = tuple({change.path: change for change in fields}.values())
+    return Step("restored", item.key, live, item.baseline, once, owners=former)
 
 
 def _conflicts(live: Manifest, fields: Iterable[FieldChange]) -> tuple[Ownership, ...]:
@@ -158,18 +204,35 @@ def _only_denies(manifest: Manifest) -> bool:
     return manifest.get("kind") == "NetworkPolicy" and not spec.get("ingress") and not spec.get("egress")
 
 
+def sentences(stages: Iterable[Stage]) -> dict[ObjectKey, str]:
+    """What a closing plan still has to do, in words, by object."""
+    return {step.key: _sentence(step) for stage in stages for step in stage}
+
+
+def _sentence(step: Step) -> str:
+    if step.target is None:
+        return f"{step.key} is still there"
+    if step.live is None:
+        return f"{step.key} is missing"
+    if not step.fields:
+        return f"{step.key} is as it should be, and breakglass owns it still"
+    others = sorted({manager for change in step.fields for manager in owners(step.live, change)})
+    told = f" ({', '.join(others)})" if others else ""
+    return f"{step.key} differs in {', '.join(change.place for change in step.fields)}{told}"
+
+
 def _grouped(ordered: Iterable[Step]) -> tuple[Stage, ...]:
     return tuple(tuple(group) for _, group in groupby(ordered, key=_order))
 
 
-def foreign_changes(inventory: Inventory, live: Mapping[ObjectKey, Manifest | None]) -> tuple[ForeignChange, ...]:
+def foreign_changes(inventory: Inventory, live: Live) -> tuple[ForeignChange, ...]:
     """What others did to the objects of an open activation since its window began.
 
     Args:
-        live: the objects as they are, by key.
+        live: the objects as they are, by key; what is missing here cannot be read.
     """
-    found = [change for item in inventory.objects for change in _foreign(item, live[item.key], inventory)]
-    return tuple(found)
+    readable = (item for item in inventory.objects if item.key in live)
+    return tuple(change for item in readable for change in _foreign(item, live[item.key], inventory))
 
 
 def _foreign(item: InventoryObject, live: Manifest | None, inventory: Inventory) -> list[ForeignChange]:
@@ -189,16 +252,5 @@ def _foreign(item: InventoryObject, live: Manifest | None, inventory: Inventory)
             live=without_server_fields(live),
         )
         for entry in changed_since(live, inventory.openedAt)
-        if not any(_same_write(entry, former) for former in item.owners)
+        if not is_same_write(entry, item.owners)
     ]
-
-
-def _same_write(entry: Manifest, former: Manifest) -> bool:
-    """Whether an entry of managedFields is one that the opening found."""
-    return all(entry.get(name) == former.get(name) for name in ("manager", "operation", "time"))
-
-
-def without_server_fields(live: Manifest) -> dict[str, object]:
-    """An object as somebody would write it: without status and what the API server keeps of it."""
-    metadata = {name: value for name, value in live["metadata"].items() if name not in _SERVER_FIELDS}
-    return {**{name: value for name, value in live.items() if name != "status"}, "metadata": metadata}

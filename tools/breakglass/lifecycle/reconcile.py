@@ -12,24 +12,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Literal
 
 from breakglass.lifecycle.plan import (
+    Live,
     Plan,
     Stage,
     Step,
     closing_stages,
+    doubtful_closing,
+    doubtful_opening,
     foreign_changes,
     opening_stages,
-    without_server_fields,
+    sentences,
 )
-from breakglass.lifecycle.proof import differences
 from breakglass.model.activation import Activation
-from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused
+from breakglass.model.errors import BreakglassError, Conflict, NotApplied, Refused, Unreachable
 from breakglass.model.inventory import Cause, ForeignChange, Inventory, InventoryObject, objects_of
-from breakglass.model.managed_fields import Path, is_ours, leftovers, other_entries, owners
-from breakglass.model.manifest import Change, Manifest, ObjectKey
+from breakglass.model.managed_fields import Path, other_entries
+from breakglass.model.manifest import Change, Manifest, ObjectKey, key_of
 from breakglass.model.policy import Conflicts
+from breakglass.model.time import LATEST
 from breakglass.ports import Clock, Cluster
 
 ATTEMPTS = 3
@@ -40,8 +44,6 @@ LARGEST_SKEW = timedelta(seconds=10)
 """How far the clocks of this machine and of the API server may differ for an opening; closing does not mind."""
 _MOST_FOREIGN = 100
 _MOST_KEPT_WHOLE = 20
-
-Live = Mapping[ObjectKey, Manifest | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,24 +158,35 @@ def close(
     staying = [inventory for inventory in every if inventory.activation not in causes and inventory.phase != "closed"]
     if not closing:
         return ()
+    live, unread = _read(cluster, {item.key for inventory in closing for item in inventory.objects})
     problems: list[str] = []
-    live = _read(cluster, [item.key for inventory in closing for item in inventory.objects], problems)
     closing = [_noted(cluster, inventory, live, clock, problems) for inventory in closing]
     items = returning(closing, staying)
-    live = _bring_back(cluster, items, live, problems)
+    wrong = unread | _bring_back(cluster, items, live, _since(closing), problems)
     _let_go(cluster, closing, problems)
-    wrong = _proof(cluster, closing, staying, live)
-    proven = [inventory for inventory in closing if not wrong[inventory.activation]]
+    open_still = {inventory.activation: _wrong_of(inventory, items, wrong) for inventory in closing}
+    proven = [inventory for inventory in closing if not open_still[inventory.activation]]
     closed = tuple(_closed(inventory, causes[inventory.activation], by, clock) for inventory in proven)
     for inventory in closed:
         if inventory not in every:
             cluster.write_inventory(inventory)
     if len(proven) < len(closing):
-        open_still = [name for name, sentences in wrong.items() if sentences]
-        sentences = [*problems, *(sentence for name in open_still for sentence in wrong[name])]
-        message = f"not closed yet: {'; '.join(dict.fromkeys(sentences))}"
-        raise NotApplied(message, where=", ".join(open_still), remedy="run apply again; the agent tries as well")
+        told = [*problems, *(sentence for sentences in open_still.values() for sentence in sentences)]
+        message = f"not closed yet: {'; '.join(dict.fromkeys(told))}"
+        where = ", ".join(name for name, sentences in open_still.items() if sentences)
+        raise NotApplied(message, where=where, remedy="run apply again; the agent tries as well")
     return closed
+
+
+def _since(closing: Iterable[Inventory]) -> datetime:
+    """When the first of these windows began; of those that are closed already, nothing others do counts any more."""
+    return min((inventory.openedAt for inventory in closing if inventory.phase != "closed"), default=LATEST)
+
+
+def _wrong_of(inventory: Inventory, items: Iterable[InventoryObject], wrong: Mapping[ObjectKey, str]) -> list[str]:
+    """What keeps one activation from being closed: that of its objects which its closing brings back."""
+    brought = {item.key for item in items}
+    return [wrong[key] for key in inventory.claims if key in brought and key in wrong]
 
 
 def _closed(inventory: Inventory, cause: Cause, by: Literal["applier", "agent"], clock: Clock) -> Inventory:
@@ -183,17 +196,48 @@ def _closed(inventory: Inventory, cause: Cause, by: Literal["applier", "agent"],
     return inventory.model_copy(update={"phase": "closed", "closedAt": now, "closedBy": by, "cause": cause})
 
 
-def _read(cluster: Cluster, keys: Iterable[ObjectKey], problems: list[str]) -> Live | None:
+def _read(cluster: Cluster, keys: Iterable[ObjectKey]) -> tuple[dict[ObjectKey, Manifest | None], dict[ObjectKey, str]]:
+    """Objects as they are, and why others cannot be read: a kind that is refused keeps no other from closing."""
+    wanted = sorted(keys)
     try:
-        return cluster.get(keys)
+        return dict(cluster.get(wanted)), {}
     except BreakglassError as error:
-        problems.append(str(error))
-        return None
+        groups = [tuple(group) for _, group in groupby(wanted, key=lambda key: (key.group, key.kind, key.namespace))]
+        if isinstance(error, Unreachable) or len(groups) == 1:
+            return {}, {key: f"{key} cannot be read: {error}" for key in wanted}
+    live: dict[ObjectKey, Manifest | None] = {}
+    unread: dict[ObjectKey, str] = {}
+    for group in groups:
+        found, failed = _read(cluster, group)
+        live |= found
+        unread |= failed
+    return live, unread
 
 
-def _noted(cluster: Cluster, inventory: Inventory, live: Live | None, clock: Clock, problems: list[str]) -> Inventory:
+def _answers(cluster: Cluster, manifests: list[Manifest]) -> tuple[dict[ObjectKey, Manifest], dict[ObjectKey, str]]:
+    """What the API server would make of manifests, and why it does not say for others.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+    """
+    if not manifests:
+        return {}, {}
+    try:
+        return dict(cluster.apply(manifests, dry_run=True)), {}
+    except BreakglassError as error:
+        if isinstance(error, Unreachable) or len(manifests) == 1:
+            return {}, {key_of(manifest): f"{key_of(manifest)} cannot be proven: {error}" for manifest in manifests}
+    answers: dict[ObjectKey, Manifest] = {}
+    unproven: dict[ObjectKey, str] = {}
+    for manifest in manifests:
+        found, failed = _answers(cluster, [manifest])
+        answers |= found
+        unproven |= failed
+    return answers, unproven
+
+
+def _noted(cluster: Cluster, inventory: Inventory, live: Live, clock: Clock, problems: list[str]) -> Inventory:
     """The inventory with what others did to its objects, kept in the cluster before any of it is undone."""
-    if live is None or inventory.phase == "closed":
+    if inventory.phase == "closed":
         return inventory
     told = noting(inventory, live, with_deleted=not inventory.expired(clock.now()))
     if told != inventory:
@@ -228,31 +272,32 @@ def noting(inventory: Inventory, live: Live, *, with_deleted: bool = True) -> In
 
 
 def _bring_back(
-    cluster: Cluster, items: tuple[InventoryObject, ...], live: Live | None, problems: list[str]
-) -> Live | None:
+    cluster: Cluster, items: tuple[InventoryObject, ...], live: Live, since: datetime, problems: list[str]
+) -> dict[ObjectKey, str]:
     """Carry out the closing plan until there is none; every stage is tried, whatever became of the one before.
 
     The last attempt deletes an object in whatever state it is: somebody who writes it all the time does not keep it.
 
+    Args:
+        live: the objects as they are; what is missing here cannot be read and is left out.
+
     Returns:
-        The objects as they are in the end; None where they cannot be read.
+        What is not brought back, in words, by object: nothing is the proof.
     """
-    for attempt in range(ATTEMPTS):
-        if live is None:
-            return None
-        try:
-            stages = closing_stages(items, live) if attempt == 0 else _undoubted(cluster, closing_stages(items, live))
-        except BreakglassError as error:
-            problems.append(str(error))
-            return live
-        if not stages:
-            return live
+    readable = [item for item in items if item.key in live]
+    stuck = False
+    for attempt in range(ATTEMPTS + 1):
+        answers, unproven = _answers(cluster, doubtful_closing(readable, live))
+        stages = closing_stages(readable, live, answers, since)
+        if not stages or stuck or attempt == ATTEMPTS:
+            return unproven | sentences(stages)
         errors = [error for stage in stages for error in _carry_out(cluster, stage, attempt)]
-        live = _read(cluster, [item.key for item in items], problems)
-        if errors and not any(isinstance(error, Conflict) for error in errors):
-            problems += map(str, errors)
-            return live
-    return live
+        stuck = bool(errors) and not any(isinstance(error, Conflict) for error in errors)
+        problems += map(str, errors) if stuck or attempt == ATTEMPTS - 1 else ()
+        live, unread = _read(cluster, [item.key for item in readable])
+        if unread:
+            return unread
+    raise AssertionError("the last turn returns")
 
 
 def _let_go(cluster: Cluster, closing: Iterable[Inventory], problems: list[str]) -> None:
@@ -321,36 +366,6 @@ def _disown(cluster: Cluster, stage: Stage) -> None:
         cluster.disown(returned)
 
 
-def _proof(
-    cluster: Cluster, closing: Iterable[Inventory], staying: Iterable[Inventory], live: Live | None
-) -> dict[str, list[str]]:
-    """Activation id → what keeps it from being closed; nothing is the proof."""
-    items = {inventory.activation: returning([inventory], staying) for inventory in closing}
-    if live is None:
-        return {name: ["the baseline cannot be proven"] for name in items}
-    states = {item.key: item.baseline for each in items.values() for item in each}
-    try:
-        wrong = differences(cluster, states, live)
-    except BreakglassError as error:
-        return {name: [f"the baseline cannot be proven: {error}"] for name in items}
-    for item in (item for each in items.values() for item in each if item.key not in wrong):
-        if (sentence := _left_over(item, live[item.key])) is not None:
-            wrong[item.key] = sentence
-    return {name: [wrong[item.key] for item in each if item.key in wrong] for name, each in items.items()}
-
-
-def _left_over(item: InventoryObject, live: Manifest | None) -> str | None:
-    """What the API server keeps of an emergency state because another field manager owns it as well."""
-    if live is None or item.baseline is None or item.emergency is None:
-        return None
-    left = leftovers(live, item.emergency, item.baseline)
-    if not left:
-        return None
-    managers = sorted({manager for change in left for manager in owners(live, change)})
-    places = ", ".join(change.place for change in left)
-    return f"{item.key} still has {places}, which {', '.join(managers) or 'nobody'} owns as well: remove it by hand"
-
-
 def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clock: Clock) -> Inventory:
     """Open one activation in a cluster, or bring it back to its emergency state.
 
@@ -372,7 +387,7 @@ def open_window(cluster: Cluster, opening: Opening, known: Inventory | None, clo
         raise NotApplied("the window ended before it was opened", where=inventory.activation)
     _agree_on_time(cluster)
     inventory = noting(inventory, live) if known is not None else _with_owners(inventory, live)
-    stages = opening_stages(inventory.objects, live)
+    stages = _opening_plan(cluster, inventory, live)
     if opening.conflicts.opening == "refuse":
         _refuse_conflicts(stages)
     if inventory != known:
@@ -436,36 +451,16 @@ def _bring_forth(
             except Conflict as error:
                 moved = error
                 break
-        stages = _undoubted(cluster, opening_stages(inventory.objects, cluster.get(inventory.claims)))
+        stages = _opening_plan(cluster, inventory, cluster.get(inventory.claims))
     if stages:
         keys = ", ".join(str(step.key) for stage in stages for step in stage)
         message = f"others write {keys[:500]} all the time" if moved is None else str(moved)
         raise NotApplied(message, where=inventory.activation, remedy="run apply again")
 
 
-def _undoubted(cluster: Cluster, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """The stages without steps that would change nothing: the API server writes some values in its own way.
-
-    Whether that is all, a server-side dry run of the target says
-    (https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run).
-    """
-    doubtful = [step for stage in stages for step in stage if _is_doubtful(step)]
-    if not doubtful:
-        return stages
-    answers = cluster.apply([step.target for step in doubtful if step.target is not None], dry_run=True)
-    same = {
-        step.key
-        for step in doubtful
-        if step.live is not None and without_server_fields(answers[step.key]) == without_server_fields(step.live)
-    }
-    kept = (tuple(step for step in stage if step.key not in same) for stage in stages)
-    return tuple(stage for stage in kept if stage)
-
-
-def _is_doubtful(step: Step) -> bool:
-    if step.live is None or step.target is None or not step.fields or _surplus(step):
-        return False
-    return is_ours(step.live) == (step.owners is None)
+def _opening_plan(cluster: Cluster, inventory: Inventory, live: Live) -> tuple[Stage, ...]:
+    doubtful = doubtful_opening(inventory.objects, live)
+    return opening_stages(inventory.objects, live, cluster.apply(doubtful, dry_run=True) if doubtful else {})
 
 
 def plan_closing(cluster: Cluster, inventories: Iterable[Inventory], causes: Mapping[str, Cause]) -> Plan:
@@ -473,10 +468,26 @@ def plan_closing(cluster: Cluster, inventories: Iterable[Inventory], causes: Map
     every = list(inventories)
     closing = [inventory for inventory in every if inventory.activation in causes]
     staying = [inventory for inventory in every if inventory.activation not in causes and inventory.phase != "closed"]
+    if not closing:
+        return Plan()
     live = cluster.get(key for inventory in closing for key in inventory.claims)
     noted = [noting(inventory, live) for inventory in closing]
     foreign = {inventory.activation: tuple(inventory.foreign) for inventory in noted if inventory.foreign}
-    return Plan(closing=_undoubted(cluster, closing_stages(returning(noted, staying), live)), foreign=foreign)
+    return Plan(closing=_closing_plan(cluster, returning(noted, staying), live, _since(closing)), foreign=foreign)
+
+
+def _closing_plan(
+    cluster: Cluster, items: tuple[InventoryObject, ...], live: Live, since: datetime
+) -> tuple[Stage, ...]:
+    doubtful = doubtful_closing(items, live)
+    answers = cluster.apply(doubtful, dry_run=True) if doubtful else {}
+    return closing_stages(items, live, answers, since)
+
+
+def not_returned(cluster: Cluster, inventory: Inventory) -> dict[ObjectKey, str]:
+    """What a closing of this activation alone would still have to do, in words, by object; nothing is the proof."""
+    items = returning([inventory], [])
+    return sentences(_closing_plan(cluster, items, cluster.get(inventory.claims), _since([inventory])))
 
 
 def plan_opening(cluster: Cluster, opening: Opening, known: Inventory | None) -> Plan:
@@ -486,4 +497,4 @@ def plan_opening(cluster: Cluster, opening: Opening, known: Inventory | None) ->
     foreign: Mapping[str, tuple[ForeignChange, ...]] = {}
     if known is not None and (told := noting(inventory, live).foreign):
         foreign = {inventory.activation: tuple(told)}
-    return Plan(opening=_undoubted(cluster, opening_stages(inventory.objects, live)), foreign=foreign)
+    return Plan(opening=_opening_plan(cluster, inventory, live), foreign=foreign)

@@ -19,6 +19,7 @@ FIELD_MANAGER = "breakglass"
 Path = tuple[str, ...]
 """Names of fields from the object's top down to a value; a list is one value."""
 
+_SERVER_FIELDS = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
 _NOT_COMPARED = (("apiVersion",), ("kind",), ("status",), ("metadata", "name"), ("metadata", "namespace"))
 
 
@@ -51,6 +52,11 @@ def is_ours(live: Manifest) -> bool:
 def other_entries(live: Manifest) -> tuple[Mapping[str, Any], ...]:
     """The entries of everybody but the product."""
     return tuple(entry for entry in entries(live) if entry.get("manager") != FIELD_MANAGER)
+
+
+def is_shared(live: Manifest) -> bool:
+    """Whether anybody else manages a field of the object itself, not of a subresource such as its status."""
+    return any(not entry.get("subresource") for entry in other_entries(live))
 
 
 def changed_since(live: Manifest, since: datetime) -> tuple[Mapping[str, Any], ...]:
@@ -130,6 +136,52 @@ def _holds(live: Any, wanted: Any) -> bool:
             return False
         return len(present) == len(wanted) and all(map(_holds, present, wanted))
     return bool(live == wanted) and isinstance(live, bool) == isinstance(wanted, bool)
+
+
+def differences(live: Manifest, other: Manifest) -> tuple[FieldChange, ...]:
+    """Every field in which two live states of an object differ, but for what the API server keeps by itself."""
+    return tuple(_differences(without_server_fields(live), without_server_fields(other), ()))
+
+
+def _differences(before: Any, after: Any, path: Path) -> Iterator[FieldChange]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in {**before, **after}:
+            if before.get(name) != after.get(name):
+                yield from _differences(before.get(name), after.get(name), (*path, str(name)))
+    elif before != after:
+        yield FieldChange(path, before, after)
+
+
+def without_server_fields(live: Manifest) -> dict[str, Any]:
+    """An object as somebody would write it: without status and what the API server keeps of it."""
+    metadata = {name: value for name, value in live["metadata"].items() if name not in _SERVER_FIELDS}
+    return {**{name: value for name, value in live.items() if name != "status"}, "metadata": metadata}
+
+
+def additions(
+    live: Manifest, baseline: Manifest, since: datetime, former: Iterable[Manifest]
+) -> tuple[FieldChange, ...]:
+    """Fields below `spec` and its like that others added to a live object since a time; labels and such are theirs.
+
+    Args:
+        former: entries of managedFields that were there before, whenever they say they were written.
+    """
+    known = [_written(entry) for entry in former]
+    added: set[Path] = set()
+    for entry in changed_since(live, since):
+        if _written(entry) not in known:
+            added |= {path for path in paths(entry) if path[0] != "metadata" and not _value_in(baseline, path)}
+    present = ((path, _value(live, path)) for path in sorted(added))
+    return tuple(FieldChange(path, value, None) for path, value in present if value is not None)
+
+
+def _written(entry: Manifest) -> tuple[Any, ...]:
+    return entry.get("manager"), entry.get("operation"), entry.get("time")
+
+
+def is_same_write(entry: Manifest, former: Iterable[Manifest]) -> bool:
+    """Whether an entry of managedFields is one of former ones, unchanged."""
+    return _written(entry) in map(_written, former)
 
 
 def leftovers(live: Manifest, emergency: Manifest, baseline: Manifest) -> tuple[FieldChange, ...]:
