@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz lint format lock docs transcript benchmark bench clean
+.PHONY: help setup demo test fuzz soak lint format lock docs transcript benchmark bench clean
 
 help: ## List the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -27,6 +27,9 @@ test: setup ## Run every test; ARGS="-k name" selects.
 
 fuzz: setup ## Compare connectivity with a naive evaluator on 20,000 random clusters; ARGS="--seed 1" repeats.
 	@"$(BIN)/python" tests/analysis/fuzz.py $(ARGS)
+
+soak: setup ## Play 5,000 random emergencies on a real API server; ARGS="--seed 1 --runs 1" repeats one.
+	@PYTHONPATH=tests "$(BIN)/python" -m chaos.soak $(ARGS)
 
 lint: setup ## ruff, mypy, import-linter, zizmor.
 	@"$(BIN)/python" -m ruff check --no-cache .

@@ -386,3 +386,41 @@ def test_a_kind_that_cannot_be_read_keeps_no_other_from_closing(world: World) ->
         close(cluster, [window], {window.activation: "expired"}, by="agent", clock=world.clock)
     assert added(inventory.activation) not in server.objects
     assert key_of(elsewhere) in server.objects
+
+
+def pod(name: str, app: str) -> dict[str, Any]:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": app, "uid": "1", "controller": True}
+    metadata = {"name": name, "namespace": "data", "labels": {"app": app}, "ownerReferences": [owner]}
+    metadata["creationTimestamp"] = "2026-11-23T00:00:00Z"
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_closing_cuts_only_where_it_is_told_to_and_the_ledger_has_it(world: World, cut: bool) -> None:
+    server = world.servers["prod-eu"]
+    server.install([pod("postgres-0", "postgres"), pod("redis-0", "redis")])
+    identity = opened(world)
+    world.clock.tick(HALF_HOUR)
+    assert apply(replace(world.applier("prod-eu"), cut=cut)).problems == []
+    event = closed_event(world, identity)
+    assert event.livesOn
+    assert (event.cut is not None) is cut
+    assert (list(event.cut.evicted) if event.cut is not None else []) == (["Pod data/postgres-0"] if cut else [])
+    assert {key.name for key in server.objects if key.kind == "Pod"} == {"redis-0"} | (set() if cut else {"postgres-0"})
+    assert apply(replace(world.applier("prod-eu"), cut=cut)).problems == []
+    assert world.inventories("prod-eu") == {}
+
+
+def test_a_baseline_object_on_its_way_out_is_not_back(world: World) -> None:
+    opened(world, "widen-metrics")
+    server = world.servers["prod-eu"]
+    server.held.add(METRICS)
+    server.objects[METRICS].deleted_at = world.clock.now()
+    world.clock.tick(HALF_HOUR)
+    (problem,) = world.apply("prod-eu").problems
+    assert f"{METRICS} is being deleted" in problem
+    assert world.inventories("prod-eu")
+    server.finalize()
+    assert world.apply("prod-eu").problems == []
+    assert world.is_baseline("prod-eu")
+    assert world.inventories("prod-eu") == {}

@@ -53,10 +53,12 @@ class Watch:
     def close(self) -> None:
         """End the iteration of another thread now."""
         self._closed.set()
-        if self._response is not None:
+        # Read once: the iterating thread may take it away meanwhile.
+        response = self._response
+        if response is not None:
             # What cannot be shut is over already.
             with suppress(OSError, ValueError, RuntimeError):
-                self._response.shutdown()
+                response.shutdown()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Objects as they were created, changed or deleted, until the time is over or the API server ends the watch.

@@ -77,6 +77,9 @@ class Step:
     owners: tuple[Manifest, ...] | None = None
 
 
+DELETION = ("metadata", "deletionTimestamp")
+"""The field by which an object is on its way out."""
+
 Stage = tuple[Step, ...]
 """Steps that are carried out at once."""
 Live = Mapping[ObjectKey, Manifest | None]
@@ -170,6 +173,7 @@ def _opening(item: InventoryObject, live: Manifest | None, answer: Manifest | No
         fields = (*changes(live, item.emergency), *no_longer_wanted(live, item.emergency))
     else:
         fields = differences(live, answer)
+    fields += _deletion(live)
     if not fields and is_ours(live):
         return None
     return Step(effect, item.key, live, item.emergency, fields, _conflicts(live, fields))
@@ -183,11 +187,17 @@ def _closing(item: InventoryObject, live: Manifest | None, answer: Manifest | No
         return Step("restored", item.key, None, item.baseline, owners=former)
     fields = list(changes(live, item.baseline) if answer is None else differences(live, answer))
     fields += leftovers(live, item.emergency, item.baseline) if item.emergency is not None else ()
-    fields += additions(live, item.baseline, since, former)
+    fields += (*additions(live, item.baseline, since, former), *_deletion(live))
     if not fields and not is_ours(live):
         return None
     once = tuple({change.path: change for change in fields}.values())
     return Step("restored", item.key, live, item.baseline, once, owners=former)
+
+
+def _deletion(live: Manifest) -> tuple[FieldChange, ...]:
+    """An object that is being deleted is not there: it goes when its finalizers do, whatever is written to it."""
+    at = live["metadata"].get("deletionTimestamp")
+    return (FieldChange(DELETION, at, None),) if at else ()
 
 
 def _conflicts(live: Manifest, fields: Iterable[FieldChange]) -> tuple[Ownership, ...]:
@@ -214,6 +224,9 @@ def _sentence(step: Step) -> str:
         return f"{step.key} is still there"
     if step.live is None:
         return f"{step.key} is missing"
+    if any(change.path == DELETION for change in step.fields):
+        finalizers = ", ".join(map(str, step.live["metadata"].get("finalizers") or ())) or "nothing any more"
+        return f"{step.key} is being deleted, held by {finalizers}"
     if not step.fields:
         return f"{step.key} is as it should be, and breakglass owns it still"
     others = sorted({manager for change in step.fields for manager in owners(step.live, change)})

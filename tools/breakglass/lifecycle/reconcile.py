@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from breakglass.lifecycle.plan import (
+    DELETION,
     Live,
     Plan,
     Stage,
@@ -347,7 +348,7 @@ def _remove_shared(cluster: Cluster, stage: Stage) -> None:
 
 def _surplus(step: Step) -> list[Path]:
     """Fields of the live object that the target has not."""
-    return [change.path for change in step.fields if change.after is None]
+    return [change.path for change in step.fields if change.after is None and change.path != DELETION]
 
 
 def _delete(cluster: Cluster, stage: Stage, *, exactly: bool) -> None:
@@ -453,8 +454,8 @@ def _bring_forth(
                 break
         stages = _opening_plan(cluster, inventory, cluster.get(inventory.claims))
     if stages:
-        keys = ", ".join(str(step.key) for stage in stages for step in stage)
-        message = f"others write {keys[:500]} all the time" if moved is None else str(moved)
+        told = "; ".join(sentences(stages).values())
+        message = f"not open yet: {told[:500]}" if moved is None else str(moved)
         raise NotApplied(message, where=inventory.activation, remedy="run apply again")
 
 
