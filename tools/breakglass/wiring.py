@@ -222,7 +222,7 @@ class Wiring:
 
         return Main(self.repository, lambda: self.forge, self.renderer, self.branch, self.ledger_branch)
 
-    def applier(self, name: str, report: Report) -> Applier:
+    def applier(self, name: str, report: Report, *, cut: bool = False) -> Applier:
         """The applier of one cluster of the policy; all of one wiring share what they read of main.
 
         Raises:
@@ -231,7 +231,7 @@ class Wiring:
         """
         from breakglass.lifecycle.run import Applier
 
-        return Applier(name, self.cluster(name), self.main, self.clock, self.holder, report)
+        return Applier(name, self.cluster(name), self.main, self.clock, self.holder, report, cut)
 
     def settings(self, name: str) -> ClusterSettings:
         """What the policy says of a cluster.
