@@ -20,7 +20,8 @@ from typing import Any
 from breakglass.adapters.clock import SystemClock
 from breakglass.adapters.credentials import access_to
 from breakglass.adapters.kubernetes import KubernetesCluster
-from breakglass.lifecycle.reconcile import Opening, close, one_writer, open_window
+from breakglass.lifecycle.closing import close
+from breakglass.lifecycle.opening import Opening, one_writer, open_window
 from breakglass.model.activation import Activation
 from breakglass.model.manifest import delta
 from breakglass.ports import Clock, Cluster

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from breakglass.lifecycle.reconcile import not_returned
+from breakglass.lifecycle.closing import not_returned
 from breakglass.model.errors import NotApplied
 from breakglass.model.inventory import InventoryObject
 from breakglass.model.manifest import by_key, key_of

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from breakglass.lifecycle.apply import Planned, apply, plan
-from breakglass.lifecycle.reconcile import LARGEST_SKEW, WRITER, close
+from breakglass.lifecycle.closing import close
+from breakglass.lifecycle.cut import cut_once
+from breakglass.lifecycle.opening import LARGEST_SKEW, WRITER
 from breakglass.model.errors import NotApplied, Refused
 from breakglass.model.inventory import ForeignChange, InventoryObject
 from breakglass.model.ledger import Closed, read_event
@@ -424,3 +426,24 @@ def test_a_baseline_object_on_its_way_out_is_not_back(world: World) -> None:
     assert world.apply("prod-eu").problems == []
     assert world.is_baseline("prod-eu")
     assert world.inventories("prod-eu") == {}
+
+
+def test_the_agent_cuts_what_it_closed_once_and_the_ledger_has_it(world: World) -> None:
+    server = world.servers["prod-eu"]
+    server.install([pod("postgres-0", "postgres")])
+    identity = opened(world)
+    cluster = InMemoryCluster(server)
+    cut_once(cluster, lambda: True, print)
+    world.clock.tick(HALF_HOUR)
+    world.agent("prod-eu")
+    cut_once(cluster, lambda: False, print)
+    assert [write.verb for write in world.writes.log].count("evict") == 0, (
+        "one that does not lead leaves it to the other"
+    )
+    for _ in range(2):
+        cut_once(cluster, lambda: True, print)
+    assert [write.verb for write in world.writes.log].count("evict") == 1
+    assert world.apply("prod-eu").problems == []
+    event = closed_event(world, identity)
+    assert event.cut is not None
+    assert event.cut.evicted == ["Pod data/postgres-0"]

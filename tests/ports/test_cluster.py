@@ -16,7 +16,7 @@ import pytest
 from breakglass.adapters.clock import SystemClock
 from breakglass.adapters.credentials import access_to
 from breakglass.adapters.kubernetes import KubernetesCluster
-from breakglass.lifecycle.reconcile import not_returned
+from breakglass.lifecycle.closing import not_returned
 from breakglass.model.errors import Conflict, NotApplied, Refused
 from breakglass.model.inventory import Inventory, InventoryObject
 from breakglass.model.manifest import ACTIVATION_LABEL, Manifest, key_of

@@ -23,12 +23,12 @@ from breakglass.cli.output import (
     progress,
     wiring,
 )
-from breakglass.model.errors import BreakglassError, UsageError
+from breakglass.model.errors import BreakglassError, NotApplied, UsageError
 from breakglass.wiring import Wiring
 
 if TYPE_CHECKING:
     from breakglass.lifecycle.run import Applier
-    from breakglass.ports import Lease
+    from breakglass.ports import Cluster, Lease
 
 RELEASE_SECONDS = 0.7
 
@@ -49,6 +49,7 @@ class AddressType(click.ParamType[tuple[str, int]]):
 @click.command("agent", epilog="Example: breakglass agent --once")
 @click.argument("cluster", required=False)
 @click.option("--once", is_flag=True, help="Close what is over and leave; exit code 4 if something stays open.")
+@click.option("--cut", is_flag=True, help="After a closing, evict pods whose connections may have begun in the window.")
 @click.option("--listen", type=AddressType(), help="Answer /healthz and /metrics there, over plain HTTP.")
 @click.option("--follow", is_flag=True, help="Also fetch the clone's remote and apply what main says for CLUSTER.")
 @click.option(
@@ -65,6 +66,7 @@ class AddressType(click.ParamType[tuple[str, int]]):
 def command(
     cluster: str | None,
     once: bool,
+    cut: bool,
     listen: tuple[str, int] | None,
     follow: bool,
     interval: timedelta,
@@ -72,7 +74,7 @@ def command(
     directory: Path,
     kubeconfig: Path | None,
     output: str,
-) -> None:
+) -> int:
     """Close expired windows from inside a cluster: needs its ServiceAccount, and neither git nor forge nor CI.
 
     With --follow it applies what main says as well, so that CI needs no credentials for the cluster.
@@ -81,30 +83,38 @@ def command(
         raise UsageError("give CLUSTER with --follow and only then, and --once without --follow and --listen")
     wired = wiring(directory, kubeconfig, closing=True)
     if once:
-        _close_once(wired, output)
-        return
+        return _close_once(wired, output, cut=cut)
     if listen:
         port = wired.monitor.serve(*listen)
         progress(f"listening on {listen[0]}:{port}")
     if cluster is not None:
         _follow(wired, _appliers(directory, kubeconfig, token_file, cluster), interval)
-    _run(wired)
+    return _run(wired, Wiring(directory, kubeconfig, closing=True).own_cluster if cut else None)
 
 
-def _close_once(wired: Wiring, output: str) -> None:
+def _close_once(wired: Wiring, output: str, *, cut: bool) -> int:
     from breakglass.lifecycle.agent import close_once
+    from breakglass.lifecycle.cut import cut_once
 
-    closed = close_once(wired.own_cluster, wired.clock, progress)
+    cluster = wired.own_cluster
+    closed = close_once(cluster, wired.clock, progress)
+    if cut:
+        cut_once(cluster, lambda: True, progress)
+    unreadable = [str(error) for error in cluster.unreadable_inventories()]
     if output == "json":
-        emit_json("Closed", {"closed": [item.activation for item in closed]})
+        emit_json("Closed", {"closed": [item.activation for item in closed], "unreadable": unreadable})
     else:
         for item in closed:
             click.echo(f"  closed    {item.activation}")
+    for problem in unreadable:
+        click.echo(f"  {click.style('problem', fg='red')}   cannot be closed from here: {problem}", err=True)
+    return NotApplied.exit_code if unreadable else 0
 
 
-def _run(wired: Wiring) -> NoReturn:
+def _run(wired: Wiring, cutting: Cluster | None) -> NoReturn:
     from breakglass.lifecycle.agent import LEASE, Agent, campaign, run
     from breakglass.lifecycle.announcement import Announcer
+    from breakglass.lifecycle.cut import keep_cutting
 
     cluster, monitor = wired.own_cluster, wired.monitor
     lease, announcer = cluster.lease(LEASE, wired.holder), Announcer(cluster, monitor, progress)
@@ -112,6 +122,8 @@ def _run(wired: Wiring) -> NoReturn:
     _end_on_sigterm(lease)
     _beside(announcer.run)
     _beside(lambda: campaign(agent))
+    if cutting is not None:
+        _beside(lambda: keep_cutting(cutting, wired.clock, lease.held, progress))
     run(agent)
 
 

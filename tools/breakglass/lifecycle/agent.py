@@ -13,7 +13,7 @@ from random import SystemRandom
 from typing import Literal, NoReturn
 
 from breakglass.lifecycle.announcement import Announcer, not_closed, record_event, was_closed
-from breakglass.lifecycle.reconcile import close, returning
+from breakglass.lifecycle.closing import close, returning
 from breakglass.model.errors import BreakglassError, Conflict, NotApplied
 from breakglass.model.inventory import Cause, Inventory
 from breakglass.ports import Clock, Cluster, Lease, Monitor, Report

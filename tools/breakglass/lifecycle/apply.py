@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from breakglass.lifecycle.closing import plan_closing
 from breakglass.lifecycle.content import OverlayContent
 from breakglass.lifecycle.left_behind import cut_connections, delete_orphans, lost, orphans, sweep_residue, sweeper
+from breakglass.lifecycle.opening import Opening, one_writer, open_window, plan_opening
 from breakglass.lifecycle.plan import Plan, Step
-from breakglass.lifecycle.reconcile import Opening, one_writer, open_window, plan_closing, plan_opening
 from breakglass.lifecycle.record import record
 from breakglass.lifecycle.render import disagreement, judge_scope
 from breakglass.lifecycle.run import Applied, Applier, Run, close_by, is_wanted

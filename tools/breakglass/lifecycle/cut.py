@@ -7,7 +7,8 @@ API server alone; what a CNI can do on its nodes stands in docs/after-closing.md
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NoReturn
 
 from breakglass.analysis.lingering import grants
 from breakglass.analysis.residue import controller_of
@@ -18,12 +19,13 @@ from breakglass.model.inventory import Inventory
 from breakglass.model.manifest import Manifest, ObjectKey, key_of
 from breakglass.model.source import Place
 from breakglass.model.time import parse_instant
-from breakglass.ports import Cluster, Report
+from breakglass.ports import Clock, Cluster, Report
 
 MOST_PODS = 20
 """Pods that one cut evicts."""
 _MIRROR = "kubernetes.io/config.mirror"
 _SHOWN = 50
+_LONGEST_WAIT, _PAUSE = timedelta(seconds=60), timedelta(seconds=5)
 
 Selects = Callable[[Manifest], bool]
 
@@ -73,6 +75,33 @@ def cut_off(cluster: Cluster, inventory: Inventory, roles: Iterable[Manifest], r
     told = inventory.model_copy(update={"cut": cut(cluster, inventory, roles, report)})
     cluster.write_inventory(told)
     return told
+
+
+def keep_cutting(cluster: Cluster, clock: Clock, leads: Callable[[], bool], report: Report) -> NoReturn:
+    """Cut what an agent closed and nobody cut yet, beside the agent's own loop, for ever.
+
+    Args:
+        cluster: through a client that nobody else reads inventories with.
+        leads: whether this agent is the one that cuts.
+    """
+    while True:
+        try:
+            cut_once(cluster, leads, report)
+            cluster.await_change(_LONGEST_WAIT)
+        except Exception as error:  # noqa: BLE001 - a fault of our own in one window must not keep others from it
+            report(f"not cut, trying again: {error}")
+            clock.sleep(_PAUSE)
+
+
+def cut_once(cluster: Cluster, leads: Callable[[], bool], report: Report) -> None:
+    """Cut what an agent closed and nobody cut yet.
+
+    Raises:
+        BreakglassError: the cluster does not answer, or what was cut is not kept.
+    """
+    for inventory in cluster.inventories():
+        if inventory.phase == "closed" and inventory.closedBy == "agent" and inventory.cut is None and leads():
+            cut_off(cluster, inventory, (), report)
 
 
 def _selections(inventory: Inventory, roles: Iterable[Manifest], left: list[str]) -> Iterator[tuple[str, Selects]]:

@@ -10,8 +10,9 @@ from typing import TypeVar
 from breakglass.analysis.contract import assess
 from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
+from breakglass.lifecycle.closing import close, not_returned
 from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
-from breakglass.lifecycle.reconcile import Opening, close, not_returned, one_writer, open_window
+from breakglass.lifecycle.opening import Opening, one_writer, open_window
 from breakglass.lifecycle.render import judge_scope, layered, refuse_on, render_baseline, render_delta
 from breakglass.model.activation import Activation, Scalar, new_activation, requester_of
 from breakglass.model.errors import BreakglassError, NotFound, Refused

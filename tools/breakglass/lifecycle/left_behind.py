@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from breakglass.lifecycle.cut import cut_off
-from breakglass.lifecycle.reconcile import Opening
+from breakglass.lifecycle.opening import Opening
 from breakglass.lifecycle.run import Run, close_by
 from breakglass.lifecycle.sweep import Sweeper, sweep
 from breakglass.model.errors import BreakglassError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from breakglass.lifecycle.closing import close
 from breakglass.lifecycle.main import Main
-from breakglass.lifecycle.reconcile import close
 from breakglass.lifecycle.windows import Window
 from breakglass.model.errors import BreakglassError, Conflict, NotApplied
 from breakglass.model.finding import Finding
