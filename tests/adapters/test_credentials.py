@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,6 +128,16 @@ count.write_text(str(number))
 status = {"token": f"token-{number}"}
 print(json.dumps({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}))
 """
+
+
+def test_threads_read_kubeconfigs_at_the_same_time(write: Write) -> None:
+    names = ["prod-eu", "prod-us"]
+    authority = base64.b64encode(b"an authority").decode()
+    files = write(names, **{"certificate-authority-data": authority})
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda number: access_to(names[number % 2], None, files), range(100)))
+    assert [access.server for access in found] == [f"https://{name}.k8s.example.com" for name in names] * 50
+    assert {access.certificate_authority for access in found} == {"an authority"}
 
 
 def test_an_exec_plugin_gives_a_fresh_token_when_asked_again(write: Write, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,4 +175,4 @@ def test_every_change_names_a_field_that_differs(before: dict[str, Any], after: 
         for name in change.path[1:]:
             present.append(present[-1].get(name) if isinstance(present[-1], dict) else None)
             wanted.append(wanted[-1][name])
-        assert present[-1] != wanted[-1] or type(present[-1]) is not type(wanted[-1])
+        assert json.dumps(present[-1]) != json.dumps(wanted[-1])

@@ -6,10 +6,12 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -33,6 +35,7 @@ _REQUEST_URL, _REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN
 _PATIENCE = timedelta(seconds=20)
 _TIMEOUT_SECONDS = 10.0
 _LARGEST_TOKEN = 64 * 1024
+_loading = Lock()
 _TOKEN, _HEADER = re.compile(r"[!-~]+"), re.compile(r"[ -~]+")
 _REMEDY = (
     "give --kubeconfig, or set KUBECONFIG; in GitHub Actions give the job `id-token: write` and the "
@@ -127,8 +130,7 @@ def _from_kubeconfig(
 ) -> Access:
     chosen = context or _context(files, name, settings, any_current)
     origin = f"context {chosen} of {files}"
-    with tempfile.TemporaryDirectory(prefix="breakglass-") as scratch:
-        configuration = _load(files, chosen, scratch)
+    with _loaded(files, chosen) as configuration:
         if not configuration.verify_ssl:
             raise Refused(
                 "insecure-skip-tls-verify is set; an API server that is not verified gets no credential",
@@ -181,12 +183,26 @@ def _contexts(files: str) -> tuple[list[str], str]:
 def _is_server_of(files: str, context: str, settings: ClusterSettings | None) -> bool:
     if settings is None or settings.server is None:
         return False
-    with tempfile.TemporaryDirectory(prefix="breakglass-") as scratch:
-        return str(_load(files, context, scratch).host) == settings.server.rstrip("/")
+    with _loaded(files, context) as configuration:
+        return str(configuration.host) == settings.server.rstrip("/")
+
+
+@contextmanager
+def _loaded(files: str, context: str) -> Iterator[Configuration]:
+    """A kubeconfig as the Kubernetes package reads it; files it makes (keys among them) are gone with the context.
+
+    It keeps those files in a table of the whole process, so threads read one after the other and leave nothing in it.
+    """
+    from kubernetes.config.kube_config import _cleanup_temp_files
+
+    with _loading, tempfile.TemporaryDirectory(prefix="breakglass-") as scratch:
+        try:
+            yield _load(files, context, scratch)
+        finally:
+            _cleanup_temp_files()  # type: ignore[no-untyped-call]
 
 
 def _load(files: str, context: str, scratch: str) -> Configuration:
-    """Let the Kubernetes package read a kubeconfig; files it makes (keys among them) go to the scratch directory."""
     import yaml
     from kubernetes.client import Configuration
     from kubernetes.config import ConfigException, load_kube_config
@@ -213,8 +229,8 @@ def _authorization(configuration: Configuration, origin: str) -> str | None:
 
 
 def _renewed(files: str, context: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="breakglass-") as scratch:
-        return _authorization(_load(files, context, scratch), files) or ""
+    with _loaded(files, context) as configuration:
+        return _authorization(configuration, files) or ""
 
 
 def _text(path: str | None) -> str | None:

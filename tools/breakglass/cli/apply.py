@@ -19,7 +19,7 @@ from breakglass.cli.output import (
     progress,
     wiring,
 )
-from breakglass.model.errors import BreakglassError, UsageError
+from breakglass.model.errors import BreakglassError
 from breakglass.model.ledger import describe_findings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
     from breakglass.lifecycle.apply import apply, apply_all
 
     if every == bool(clusters):
-        raise UsageError("name one or more clusters, or give --all")
+        raise click.UsageError("name one or more clusters, or give --all")
     wired = wiring(directory, kubeconfig, closing=True)
     names = tuple(wired.policy.spec.clusters) if every else tuple(dict.fromkeys(clusters))
     if len(names) == 1:
