@@ -15,7 +15,7 @@ from breakglass.adapters.credentials import access_to
 from breakglass.adapters.kubernetes import KubernetesCluster
 from breakglass.model.errors import NotApplied, Refused, Unreachable
 from breakglass.model.manifest import ObjectKey, key_of
-from breakglass_lab.controlplane import Client, ControlPlane
+from breakglass_lab.controlplane import Client, ControlPlane, install
 from breakglass_lab.interruption import Answer, Fault, Interruption, Reset, Rule, Truncated, status
 
 pytestmark = pytest.mark.lab
@@ -30,7 +30,7 @@ def client(control_plane: ControlPlane) -> Iterator[Client]:
 
 
 def account_in(namespace: str) -> ObjectKey:
-    return ObjectKey("", "ServiceAccount", namespace, "default")
+    return ObjectKey("", "ServiceAccount", namespace, "incident")
 
 
 def events_in(client: Client, namespace: str) -> list[Object]:
@@ -42,13 +42,15 @@ def events_in(client: Client, namespace: str) -> list[Object]:
 def test_a_token_lives_as_long_as_asked_and_no_shorter_than_ten_minutes(
     cluster: KubernetesCluster, control_plane: ControlPlane, namespace: str, asked: float, given: int
 ) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "incident", "namespace": namespace}}
+    install(control_plane, [account])
     before = datetime.now(UTC)
     token = cluster.token(account_in(namespace), timedelta(seconds=asked))
     assert timedelta(seconds=-2) < token.expiry - before - timedelta(seconds=given) < timedelta(seconds=5)
     payload = token.value.split(".")[1]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert claims["exp"] - claims["iat"] == given
-    assert claims["sub"] == f"system:serviceaccount:{namespace}:default"
+    assert claims["sub"] == f"system:serviceaccount:{namespace}:incident"
     with control_plane.client(token.value) as caller:
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
         user = caller.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]

@@ -140,7 +140,7 @@ def objects_of(changes: Iterable[Change]) -> list[InventoryObject]:
 def pack(inventory: Inventory) -> bytes:
     """The inventory as gzipped canonical JSON: 2,000 objects fit the API server's limit of one mebibyte."""
     text = json.dumps(inventory.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return gzip.compress(text.encode(), mtime=0)
+    return gzip.compress(text.encode(), compresslevel=6, mtime=0)
 
 
 def unpack(content: bytes, where: str) -> Inventory:

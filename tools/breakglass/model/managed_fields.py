@@ -112,6 +112,8 @@ def changes(live: Manifest, wanted: Manifest) -> tuple[FieldChange, ...]:
 
 
 def _changes(live: Any, wanted: Any, path: Path) -> Iterator[FieldChange]:
+    if live == wanted:
+        return
     if isinstance(wanted, Mapping):
         present = live if isinstance(live, Mapping) else {}
         if not wanted and not isinstance(live, Mapping):
@@ -135,7 +137,7 @@ def _holds(live: Any, wanted: Any) -> bool:
         if not isinstance(present, Sequence) or isinstance(present, str):
             return False
         return len(present) == len(wanted) and all(map(_holds, present, wanted))
-    return bool(live == wanted) and isinstance(live, bool) == isinstance(wanted, bool)
+    return bool(live == wanted)
 
 
 def differences(live: Manifest, other: Manifest) -> tuple[FieldChange, ...]:
