@@ -500,8 +500,7 @@ def settle(site: Site, found: Found, adopt: Any, delete: Any) -> None:
 
 def _run(site: Site, command: str) -> None:
     """Do as it says: the command deletes its object by uid, and no other."""
-    command = command.replace("kubectl", f'{PROGRAMS / "kubectl"} --kubeconfig "$K"')
-    environment = {"PATH": "/usr/bin:/bin", "K": str(site.plane.kubeconfig)}
+    environment = {"PATH": f"{PROGRAMS}:/usr/bin:/bin", "KUBECONFIG": str(site.plane.kubeconfig)}
     other = command.replace('"uid": "', '"uid": "0')
     wrong = subprocess.run(
         ["sh", "-c", other], env=environment, capture_output=True, text=True, timeout=60, check=False

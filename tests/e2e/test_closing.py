@@ -8,13 +8,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from emergency import agree, ask
 
-from breakglass_lab.platform import PROGRAMS, Platform, running
+from breakglass_lab.platform import PROGRAMS, Platform, running, wait_for
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -136,6 +137,8 @@ def merged(platform: Platform, *options: str) -> str:
 
 def test_expire_run_twice_at_once_merges_one_closing(platform: Platform, repository: Repository) -> None:
     identity = merged(platform, "--for", "1s")
+    over = datetime.now(UTC) + timedelta(seconds=1)
+    wait_for(lambda: datetime.now(UTC) >= over, 5, "the window is over")
     command = [str(PROGRAMS / "breakglass"), "expire", "--patience", "1s"]
     environment = platform.environment(platform.app.login)
     clones = [platform.clone(platform.app.login), platform.clone("pat")]
