@@ -23,6 +23,8 @@ KEPT = (
     r"What \S+ allows during$",
     r"@\w+ is done early: breakglass close ",
     r"The first window ends by itself$",
+    r"The window whose applier is dead ends by itself$",
+    r"GitHub is back",
     r"What \S+ allows after$",
     r"A year later, from a clone alone: breakglass audit show ",
     r"Figures$",

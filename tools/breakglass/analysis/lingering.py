@@ -23,7 +23,7 @@ MOST_NAMED = 5
 _STREAMS = ("pods/exec", "pods/attach", "pods/portforward")
 _UNTIL: Mapping[Class, tuple[str, str, str]] = {
     "connections": (
-        "connections of the pods that {objects} selects",
+        "connections of the pods selected by {objects}",
         "either end closes them; some CNIs cut them at once, others let them be",
         "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
         "#networkpolicy-s-impact-on-existing-connections",

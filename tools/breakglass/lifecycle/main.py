@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import RLock
+from threading import Lock, RLock
+from typing import Any, cast
 
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.approval import Approval, approval_of
@@ -19,6 +20,22 @@ from breakglass.model.policy import ClusterSettings, Policy
 from breakglass.ports import Forge, Renderer, Repository
 
 _NAMED = 3
+
+
+class _OneAtATime:
+    """A repository whose methods never run at the same time: its threads share one `git cat-file`."""
+
+    def __init__(self, repository: Repository, lock: RLock) -> None:
+        self._repository, self._lock = repository, lock
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._repository, name)
+
+        def locked(*arguments: Any, **named: Any) -> Any:
+            with self._lock:
+                return method(*arguments, **named)
+
+        return locked
 
 
 @dataclass(slots=True)
@@ -56,6 +73,10 @@ class Main:
     _told: tuple[str, frozenset[str]] = ("", frozenset())
     _waiting: list[_Waiting] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
+    _waiting_lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.repository = cast("Repository", _OneAtATime(self.repository, self._lock))
 
     def read(self) -> None:
         """Fetch main, once.
@@ -173,7 +194,8 @@ class Main:
             BreakglassError: the ledger cannot be written.
         """
         mine = _Waiting(cluster, events)
-        self._waiting.append(mine)
+        with self._waiting_lock:
+            self._waiting.append(mine)
         with self._lock:
             if not mine.done:
                 self._append()
@@ -181,7 +203,8 @@ class Main:
             raise mine.error
 
     def _append(self) -> None:
-        batch, self._waiting = self._waiting, []
+        with self._waiting_lock:
+            batch, self._waiting = self._waiting, []
         events = {path: event for each in batch for path, event in each.events.items()}
         clusters = [each.cluster for each in batch]
         where = ", ".join(clusters) if len(clusters) <= _NAMED else f"{len(clusters)} clusters"
