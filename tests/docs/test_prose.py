@@ -206,6 +206,12 @@ DEMO = """
   74.5 s  The first window ends by itself
           the agent closed it
 
+  80.1 s  The window whose applier is dead ends by itself
+          the agent closed it as well
+
+  85.0 s  GitHub is back, and its scheduler wakes up
+          it is on the ledger
+
   92.3 s  What prod-eu allows after
           exec into shop           acme:incident: no
 
