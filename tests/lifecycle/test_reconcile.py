@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gzip
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -447,3 +449,55 @@ def test_the_agent_cuts_what_it_closed_once_and_the_ledger_has_it(world: World) 
     event = closed_event(world, identity)
     assert event.cut is not None
     assert event.cut.evicted == ["Pod data/postgres-0"]
+
+
+def test_what_cannot_be_read_again_proves_nothing_of_the_others(world: World) -> None:
+    opened(world)
+    (inventory,) = world.inventories("prod-eu").values()
+    elsewhere = example.network_policy("ops", "elsewhere", None, None)
+    server = world.servers["prod-eu"]
+    server.install([elsewhere])
+    server.held.add(added(inventory.activation))
+    cluster = InMemoryCluster(server)
+    read, reads = cluster.get, itertools.count()
+
+    def later_forbidden(keys: Any) -> Any:
+        every = list(keys)
+        if next(reads) and any(key.namespace == "ops" for key in every):
+            raise Refused("forbidden", where="ops")
+        return read(every)
+
+    cluster.get = later_forbidden  # type: ignore[method-assign]
+    cluster.inventories()
+    world.clock.tick(HALF_HOUR)
+    objects = [*inventory.objects, InventoryObject(baseline=None, emergency=elsewhere)]
+    window = inventory.model_copy(update={"objects": objects})
+    with pytest.raises(NotApplied) as caught:
+        close(cluster, [window], {window.activation: "expired"}, by="agent", clock=world.clock)
+    assert f"{added(inventory.activation)} is still there" in str(caught.value) or "being deleted" in str(caught.value)
+    assert "ops/elsewhere cannot be read" in str(caught.value)
+
+
+def test_a_lease_that_is_forbidden_keeps_no_closing_from_the_ledger(world: World) -> None:
+    over = opened(world, "lift-isolation")
+    world.clock.tick(HALF_HOUR)
+    world.open("db-from-bastion")
+    applier = world.applier("prod-eu")
+
+    def forbidden(name: str, holder: str) -> Any:
+        raise Refused(f"{holder} may not have the lease {name}")
+
+    applier.cluster.lease = forbidden  # type: ignore[method-assign]
+    (problem,) = apply(applier).problems
+    assert "nothing was opened" in problem
+    assert closed_event(world, over).cause == "expired"
+
+
+def test_what_another_version_keeps_in_an_inventory_outlives_an_apply(world: World) -> None:
+    identity = opened(world)
+    server = world.servers["prod-eu"]
+    told = json.loads(gzip.decompress(server.inventories[identity][0])) | {"later": 1, "expiry": "2026-11-23T09:00:00Z"}
+    server.store_inventory(identity, gzip.compress(json.dumps(told).encode()))
+    assert world.apply("prod-eu").problems == []
+    kept = json.loads(gzip.decompress(server.inventories[identity][0]))
+    assert (kept["later"], kept["expiry"]) == (1, "2026-11-23T02:43:00Z"), "what main says is written back"

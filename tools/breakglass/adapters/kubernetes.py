@@ -17,7 +17,6 @@ from breakglass.adapters.kubernetes_http import Operation, Request, Server
 from breakglass.adapters.kubernetes_inventories import Inventories
 from breakglass.adapters.kubernetes_lease import KubernetesLease
 from breakglass.adapters.kubernetes_objects import (
-    FIELD_MANAGER,
     access_review,
     event,
     eviction,
@@ -30,6 +29,7 @@ from breakglass.adapters.kubernetes_reading import METADATA_ONLY, PLAIN, Reading
 from breakglass.adapters.kubernetes_writing import Writing
 from breakglass.model.errors import InvalidFile, NotApplied, NotFound, Refused, Unreachable
 from breakglass.model.inventory import Inventory
+from breakglass.model.managed_fields import FIELD_MANAGER
 from breakglass.model.manifest import ACTIVATION_LABEL, Manifest, ObjectKey
 from breakglass.ports import Clock
 

@@ -8,12 +8,13 @@ from datetime import timedelta
 from breakglass.adapters import kubernetes_inventory as configmap
 from breakglass.adapters.kubernetes_answers import PathNotFound, RepeatedConflict
 from breakglass.adapters.kubernetes_http import Operation, Request, Server
-from breakglass.adapters.kubernetes_objects import FIELD_MANAGER, delete_options, metadata_of
+from breakglass.adapters.kubernetes_objects import delete_options, metadata_of
 from breakglass.adapters.kubernetes_reading import listed
 from breakglass.adapters.kubernetes_watch import Watch
 from breakglass.adapters.retry import retried
 from breakglass.model.errors import Conflict, InvalidFile, NotFound
 from breakglass.model.inventory import NAMESPACE, Inventory
+from breakglass.model.managed_fields import FIELD_MANAGER
 
 _LONGEST_WATCH = 3600.0
 

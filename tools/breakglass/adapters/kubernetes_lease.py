@@ -16,11 +16,12 @@ from typing import Any
 from breakglass import ports
 from breakglass.adapters.kubernetes_answers import PathNotFound
 from breakglass.adapters.kubernetes_http import Operation, Request, Server
-from breakglass.adapters.kubernetes_objects import FIELD_MANAGER, metadata_of
+from breakglass.adapters.kubernetes_objects import metadata_of
 from breakglass.adapters.kubernetes_watch import Watch
 from breakglass.adapters.retry import Passing
 from breakglass.model.errors import BreakglassError, Conflict, NotFound
 from breakglass.model.inventory import NAMESPACE
+from breakglass.model.managed_fields import FIELD_MANAGER
 
 COLLECTION = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
 DURATION = timedelta(seconds=15)

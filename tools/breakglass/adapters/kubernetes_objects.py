@@ -12,7 +12,6 @@ from breakglass.model.manifest import Manifest, ObjectKey
 from breakglass.model.time import parse_instant
 from breakglass.ports import Token
 
-FIELD_MANAGER = "breakglass"
 REPORTER = "breakglass.dev/breakglass"
 """Who reports an Event."""
 SHORTEST_TOKEN = 600

@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from breakglass.adapters.kubernetes_objects import FIELD_MANAGER, metadata_of
+from breakglass.adapters.kubernetes_objects import metadata_of
+from breakglass.model.managed_fields import FIELD_MANAGER
 from breakglass.model.manifest import Manifest
 
 _MISSING = object()

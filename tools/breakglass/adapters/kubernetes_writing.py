@@ -9,11 +9,12 @@ from typing import Any
 
 from breakglass.adapters.kubernetes_answers import RepeatedConflict
 from breakglass.adapters.kubernetes_http import Operation, Request
-from breakglass.adapters.kubernetes_objects import FIELD_MANAGER, metadata_of
+from breakglass.adapters.kubernetes_objects import metadata_of
 from breakglass.adapters.kubernetes_ownership import disowning_patch, removing_patch
 from breakglass.adapters.kubernetes_parallel import Workers, raise_all
 from breakglass.adapters.kubernetes_reading import ATTEMPTS, Reading
 from breakglass.model.errors import BreakglassError, Conflict, Refused, Unreachable
+from breakglass.model.managed_fields import FIELD_MANAGER
 from breakglass.model.manifest import Manifest, ObjectKey, by_key
 
 _APPLY, _JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"

@@ -36,7 +36,7 @@ class Planned:
         commit: the commit of main that it would follow; empty where main cannot be read.
         closing: activation id → why it would close.
         opening: activations that would open, or be put right.
-        plans: the writes: those of all closings first, then those of each opening.
+        plans: the writes: of all closings first, then of each opening, then of what windows left behind.
         refused: activation id → why it would not open.
         problems: what keeps from planning more.
     """
@@ -111,7 +111,10 @@ def _plan_with_main(run: Run, planned: Planned, inventories: tuple[Inventory, ..
             planned.closing[inventory.activation] = cause
             planned.plans.append(plan_closing(run.cluster, [*inventories, inventory], {inventory.activation: cause}))
         gone = orphans(run, set(known) | set(planned.closing))
-        gone |= run.cluster.get(sweep(sweeper(run, dry_run=True), run.main.told()).deleted)
+        swept = sweep(sweeper(run, dry_run=True), run.main.told())
+        for problem in swept.problems:
+            run.problem(problem)
+        gone |= run.cluster.get(swept.deleted)
         removed = tuple(Step("removed", key, live, None) for key, live in gone.items() if live is not None)
         planned.plans.append(Plan(closing=(removed,) if removed else ()))
     except BreakglassError as error:
@@ -200,8 +203,12 @@ def _renew_return_states(run: Run) -> None:
             run.problem(f"the baseline cannot be rendered, the recorded one counts: {error}")
             return
         renewed = [_renewed(item, baseline) for item in inventory.objects]
-        if renewed != inventory.objects:
+        if renewed == inventory.objects:
+            continue
+        try:
             run.cluster.write_inventory(inventory.model_copy(update={"objects": renewed}))
+        except BreakglassError as error:
+            run.problem(f"{inventory.activation} returns to the baseline as recorded: {error}")
 
 
 def _renewed(item: InventoryObject, baseline: dict[ObjectKey, Manifest]) -> InventoryObject:
@@ -220,8 +227,8 @@ def _open_wanted(run: Run) -> None:
         with one_writer(run.cluster, run.applier.holder, WRITER_PATIENCE):
             for window in windows:
                 _open_one(run, window, inventories)
-    except (NotApplied, Conflict) as error:
-        run.problem(f"nothing was opened: {error}")
+    except BreakglassError as error:
+        run.problem(f"{'opening stopped' if run.applied.open else 'nothing was opened'}: {error}")
 
 
 def _wanted_windows(run: Run, inventories: Mapping[str, Inventory]) -> list[Window]:

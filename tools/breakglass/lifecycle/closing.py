@@ -153,19 +153,18 @@ def _bring_back(
     Returns:
         What is not brought back, in words, by object: nothing is the proof.
     """
-    readable = [item for item in items if item.key in live]
-    stuck = False
+    stuck, unread = False, dict[ObjectKey, str]()
     for attempt in range(ATTEMPTS + 1):
+        readable = [item for item in items if item.key in live]
         answers, unproven = _answers(cluster, doubtful_closing(readable, live))
         stages = closing_stages(readable, live, answers, since)
         if not stages or stuck or attempt == ATTEMPTS:
-            return unproven | sentences(stages)
+            return unread | unproven | sentences(stages)
         errors = [error for stage in stages for error in _carry_out(cluster, stage, attempt)]
         stuck = bool(errors) and not any(isinstance(error, Conflict) for error in errors)
         problems += map(str, errors) if stuck or attempt == ATTEMPTS - 1 else ()
-        live, unread = _read(cluster, [item.key for item in readable])
-        if unread:
-            return unread
+        live, failed = _read(cluster, [item.key for item in readable])
+        unread |= failed
     raise AssertionError("the last turn returns")
 
 

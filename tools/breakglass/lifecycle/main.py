@@ -16,6 +16,7 @@ from breakglass.model.activation import requester_of
 from breakglass.model.errors import BreakglassError, NotFound, Refused
 from breakglass.model.ledger import Event
 from breakglass.model.manifest import Change, Manifest
+from breakglass.model.overlay import Scope
 from breakglass.model.policy import ClusterSettings, Policy
 from breakglass.ports import Forge, Renderer, Repository
 
@@ -70,6 +71,7 @@ class Main:
     _contents: dict[str, OverlayContent] = field(default_factory=dict)
     _deltas: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict)
     _approvals: dict[str, Approval] = field(default_factory=dict)
+    _scopes: tuple[Scope, ...] | None = None
     _told: tuple[str, frozenset[str]] = ("", frozenset())
     _waiting: list[_Waiting] = field(default_factory=list)
     _lock: RLock = field(default_factory=RLock)
@@ -172,12 +174,18 @@ class Main:
         with self._lock:
             allowed = set(self.policy().spec.kinds)
             found: dict[str, set[tuple[str, str]]] = {}
-            for name in overlay_names(self.repository, self.commit):
-                scope = read_overlay(self.repository, self.commit, name).overlay.spec.scope
+            for scope in self._all_scopes():
                 kinds = {(group, kind) for kind, _, group in (each.partition(".") for each in allowed & {*scope.kinds})}
                 for namespace in scope.namespaces if cluster in scope.clusters else ():
                     found.setdefault(namespace, set()).update(kinds)
             return found
+
+    def _all_scopes(self) -> tuple[Scope, ...]:
+        if self._scopes is None:
+            names = overlay_names(self.repository, self.commit)
+            contracts = (read_overlay(self.repository, self.commit, name).overlay for name in names)
+            self._scopes = tuple(contract.spec.scope for contract in contracts)
+        return self._scopes
 
     def told(self) -> frozenset[str]:
         """Paths of the activations' events that the ledger holds already."""

@@ -74,8 +74,8 @@ class Opening:
             item.model_copy(update={"owners": former[item.key]}) if former.get(item.key) else item
             for item in inventory.objects
         ]
-        kept = ("phase", "appliedAt", "appliedAfterSeconds", "approvedBy", "foreign")
-        return inventory.model_copy(update={"objects": objects, **{name: getattr(known, name) for name in kept}})
+        said = ("overlay", "digest", "commit", "requestedBy", "openedAt", "expiry", "conflicts")
+        return known.model_copy(update={"objects": objects, **{name: getattr(inventory, name) for name in said}})
 
 
 @contextmanager
