@@ -18,6 +18,8 @@ from breakglass.model.managed_fields import FIELD_MANAGER
 from breakglass.model.manifest import Manifest, ObjectKey, by_key
 
 _APPLY, _JSON_PATCH = "application/apply-patch+yaml", "application/json-patch+json"
+PatchOf = Callable[[Manifest], list[dict[str, Any]] | None]
+"""Makes the JSON patch of a live object; None where there is nothing to change."""
 _POLL = timedelta(milliseconds=50)
 _REMEDY = "somebody else changed it at the same time; run again"
 
@@ -51,10 +53,7 @@ class Writing:
         Raises:
             Conflict: others write an object all the time.
         """
-        found, errors = self._reading.many(operation, owners)
-        patches = {key: partial(disowning_patch, owners=entries) for key, entries in owners.items()}
-        _, failed = self._workers.each(found, lambda key: self._patch(operation, key, found[key], patches[key]))
-        raise_all(errors + failed)
+        self._patch_all(operation, {key: partial(disowning_patch, owners=each) for key, each in owners.items()})
 
     def remove_fields(self, operation: Operation, fields: Mapping[ObjectKey, Sequence[Sequence[str]]]) -> None:
         """Remove fields, whoever owns them; absent objects and fields are fine.
@@ -62,8 +61,10 @@ class Writing:
         Raises:
             Conflict: others write an object all the time.
         """
-        found, errors = self._reading.many(operation, fields)
-        patches = {key: partial(removing_patch, paths=paths) for key, paths in fields.items()}
+        self._patch_all(operation, {key: partial(removing_patch, paths=each) for key, each in fields.items()})
+
+    def _patch_all(self, operation: Operation, patches: Mapping[ObjectKey, PatchOf]) -> None:
+        found, errors = self._reading.many(operation, patches)
         _, failed = self._workers.each(found, lambda key: self._patch(operation, key, found[key], patches[key]))
         raise_all(errors + failed)
 
@@ -125,7 +126,7 @@ class Writing:
         operation: Operation,
         key: ObjectKey,
         live: Manifest | None,
-        patch_of: Callable[[Manifest], list[dict[str, Any]] | None],
+        patch_of: PatchOf,
     ) -> None:
         """Send a JSON patch made of the live object, and one made afresh where somebody wrote in between."""
         refusal: BreakglassError = Conflict("others write the object all the time", where=str(key), remedy="run again")

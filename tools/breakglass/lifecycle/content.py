@@ -32,6 +32,18 @@ class OverlayContent:
     root: str
 
 
+def tip_of(repository: Repository, branch: str) -> str:
+    """The commit of the default branch, as last fetched.
+
+    Raises:
+        NotFound: the remote has no such branch.
+    """
+    tip = repository.tip(branch)
+    if tip is None:
+        raise NotFound(f"the remote has no branch {branch}", remedy="correct forge.defaultBranch in the policy")
+    return tip
+
+
 def read_policy(repository: Repository, commit: str) -> Policy:
     """The policy of a commit.
 

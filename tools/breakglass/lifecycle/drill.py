@@ -11,11 +11,11 @@ from breakglass.analysis.contract import assess
 from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.closing import close, not_returned
-from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy
+from breakglass.lifecycle.content import OverlayContent, read_overlay, read_policy, tip_of
 from breakglass.lifecycle.opening import Opening, one_writer, open_window
 from breakglass.lifecycle.render import judge_scope, layered, refuse_on, render_baseline, render_delta
 from breakglass.model.activation import Activation, Scalar, new_activation, requester_of
-from breakglass.model.errors import BreakglassError, NotFound, Refused
+from breakglass.model.errors import BreakglassError, Refused
 from breakglass.model.finding import Finding, refuses
 from breakglass.model.inventory import Inventory
 from breakglass.model.ledger import Drilled, Phase, describe_findings, paths
@@ -65,9 +65,7 @@ def drill(setting: Drill, overlay: str, parameters: dict[str, Scalar], *, reques
         NotApplied: the receipt could not be recorded.
     """
     setting.repository.fetch()
-    tip = setting.repository.tip(setting.branch)
-    if tip is None:
-        raise NotFound(f"the remote has no branch {setting.branch}", remedy="correct forge.defaultBranch in the policy")
+    tip = tip_of(setting.repository, setting.branch)
     policy = read_policy(setting.repository, tip)
     cluster = policy.spec.clusters.get(setting.name)
     if cluster is None or cluster.purpose != "drill":

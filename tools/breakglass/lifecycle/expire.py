@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from breakglass.lifecycle.check import is_removal
+from breakglass.lifecycle.content import tip_of
 from breakglass.lifecycle.ledger import heartbeat, read_ledger
 from breakglass.lifecycle.windows import all_windows
 from breakglass.model.activation import activation_file, activation_id
@@ -248,7 +249,4 @@ def _see_closed(lane: Lane, expired: Expired, patience: timedelta) -> None:
 
 
 def _tip(lane: Lane) -> str:
-    tip = lane.repository.tip(lane.branch)
-    if tip is None:
-        raise NotFound(f"the remote has no branch {lane.branch}", remedy="correct forge.defaultBranch in the policy")
-    return tip
+    return tip_of(lane.repository, lane.branch)

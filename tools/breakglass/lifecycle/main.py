@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.approval import Approval, approval_of
-from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
+from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy, tip_of
 from breakglass.lifecycle.render import layered, render_baseline, render_delta
 from breakglass.lifecycle.windows import Window, all_windows
 from breakglass.model.activation import requester_of
@@ -90,10 +90,7 @@ class Main:
             if self.commit:
                 return
             self.repository.fetch()
-            tip = self.repository.tip(self.branch)
-            if tip is None:
-                remedy = "correct forge.defaultBranch in the policy"
-                raise NotFound(f"the remote has no branch {self.branch}", remedy=remedy)
+            tip = tip_of(self.repository, self.branch)
             self.history = all_windows(self.repository, tip)
             self.commit = tip
 

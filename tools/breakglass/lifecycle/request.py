@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from breakglass.lifecycle.check import Checked, judge_activation_at
-from breakglass.lifecycle.content import read_overlay, read_policy
+from breakglass.lifecycle.content import read_overlay, read_policy, tip_of
 from breakglass.lifecycle.ledger import read_ledger
 from breakglass.lifecycle.render import refuse_on
 from breakglass.model.activation import Activation, Scalar, activation_file, new_activation, write_activation
-from breakglass.model.errors import NotFound
 from breakglass.model.evidence import required_approvals
 from breakglass.model.ledger import Drilled
 from breakglass.model.time import format_duration, format_instant
@@ -76,9 +75,7 @@ def prepare(
     Raises:
         Refused: with every finding.
     """
-    base = repository.tip(branch)
-    if base is None:
-        raise NotFound(f"the remote has no branch {branch}", remedy="correct forge.defaultBranch in breakglass.yaml")
+    base = tip_of(repository, branch)
     policy = read_policy(repository, base)
     content = read_overlay(repository, base, request.overlay)
     activation = new_activation(

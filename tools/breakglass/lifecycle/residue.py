@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from breakglass.analysis.residue import DEEPEST_OWNERS, KINDS, Emergency, Piece, controller_of, residue, trail
-from breakglass.lifecycle.content import read_overlay, read_policy
+from breakglass.lifecycle.content import read_overlay, read_policy, tip_of
 from breakglass.lifecycle.ledger import read_ledger
 from breakglass.lifecycle.render import layered, render_baseline, render_delta
 from breakglass.lifecycle.sweep import Reach, reach_of
@@ -82,9 +82,7 @@ def find(search: Search, activation_id: str, events: Iterable[AuditEvent] | None
         NotFound: the activation never reached main, or was never meant for this cluster.
         Refused: a kind that every search needs may not be listed, or the audit log cannot be read.
     """
-    base = search.repository.tip(search.branch)
-    if base is None:
-        raise NotFound(f"the remote has no branch {search.branch}", remedy="correct forge.defaultBranch in the policy")
+    base = tip_of(search.repository, search.branch)
     history = all_windows(search.repository, base)
     window, activation, policy = _window(search, history, activation_id)
     root = read_policy(search.repository, base).spec.clusters[search.name].baseline
