@@ -308,16 +308,16 @@ def test_lists_are_read_to_their_last_page(opened: GitHubForge, forge: Forge, au
         author.git("commit", "--quiet", "--allow-empty", "--message", f"{number}")
     forge.seed(author.directory, branch="request")
     forge.state.change_pull(1, head_sha=author.git("rev-parse", "HEAD"))
-    contributions = opened.contributions(1)
-    assert len(contributions) == 131
-    assert contributions[-1].sha == author.git("rev-parse", "HEAD")
-    assert {item.author for item in contributions} == {"ann"}
+    commits = opened.commits(1)
+    assert len(commits) == 131
+    assert commits[-1].sha == author.git("rev-parse", "HEAD")
+    assert {item.author for item in commits} == {"ann"}
     for number in range(125):
         author.git("commit", "--quiet", "--allow-empty", "--message", f"{number}")
     forge.seed(author.directory, branch="request")
     forge.state.change_pull(1, head_sha=author.git("rev-parse", "HEAD"))
     with pytest.raises(Refused, match="250 commits"):
-        opened.contributions(1)
+        opened.commits(1)
 
 
 def test_f5_everybody_in_a_commit_is_told(opened: GitHubForge, forge: Forge, author: Clone) -> None:
@@ -326,9 +326,9 @@ def test_f5_everybody_in_a_commit_is_told(opened: GitHubForge, forge: Forge, aut
     forge.seed(author.directory, branch="request")
     sha = author.git("rev-parse", "HEAD")
     forge.state.change_pull(1, head_sha=sha)
-    told = opened.contributions(1)[-1]
+    told = opened.commits(1)[-1]
     assert (told.sha, told.author, told.committer) == (sha, None, "ann")
-    assert told.emails == ("bob@acme.example", "nobody knows", "x@elsewhere.example")
+    assert told.emails == ["bob@acme.example", "nobody knows", "x@elsewhere.example"]
 
 
 @pytest.mark.parametrize(("verified", "committer"), [(True, None), (False, "web-flow")])
@@ -345,10 +345,10 @@ def test_f5_githubs_own_committer_is_no_person_if_github_signed(verified: bool, 
         },
     }
     told = Committed.model_validate(commit).told()
-    assert (told.author, told.committer, told.emails) == ("ann", committer, ())
+    assert (told.author, told.committer, told.emails) == ("ann", committer, [])
     ghost = Committed.model_validate({**commit, "author": None, "committer": {}}).told()
     assert (ghost.author, ghost.committer) == (None, None)
-    assert ghost.emails == ("ann@acme.example", "noreply@github.com")
+    assert ghost.emails == ["ann@acme.example", "noreply@github.com"]
 
 
 @pytest.mark.parametrize(

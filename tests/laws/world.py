@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from breakglass.adapters.cel import CelConditions
 from breakglass.lifecycle.agent import close_expired
 from breakglass.lifecycle.apply import apply
+from breakglass.lifecycle.approval import Gate
 from breakglass.lifecycle.content import read_overlay
 from breakglass.lifecycle.expire import Expired, Lane, expire, request_closing
 from breakglass.lifecycle.main import Main
@@ -63,6 +65,15 @@ class World:
             return self.cloned()
         assert isinstance(self.remote, InMemoryRemote)
         return InMemoryRepository(self.remote, self.clock, self.writes)
+
+    def main(self) -> Main:
+        """Main, not fetched yet."""
+        forge = InMemoryForge(self.forge, example.BOT)
+        return Main(self.repository(), lambda: forge, self.renderer, CelConditions(), "main", LEDGER)
+
+    def gate(self, login: str = example.BOT) -> Gate:
+        """The gate, asked as somebody."""
+        return Gate(self.repository(), InMemoryForge(self.forge, login), CelConditions(), LEDGER)
 
     def lose_the_network(self) -> None:
         """Neither git nor the forge answers any more."""
@@ -155,7 +166,7 @@ class World:
         return Applier(
             name=cluster,
             cluster=InMemoryCluster(self.servers[cluster]),
-            main=Main(self.repository(), lambda: InMemoryForge(self.forge, example.BOT), self.renderer, "main", LEDGER),
+            main=self.main(),
             clock=clock or self.clock,
             holder=f"applier-{next(self._holders)}",
             report=_ignore,

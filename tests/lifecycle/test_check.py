@@ -14,7 +14,6 @@ from breakglass.model.errors import Refused
 from laws import example
 from laws.world import HALF_HOUR, World
 from ports.cluster import InMemoryCluster
-from ports.forge import InMemoryForge
 from ports.remote import EXECUTABLE, PLAIN, SYMLINK, Entry
 
 OVERLAY = "overlays/emergency/db-from-bastion"
@@ -165,12 +164,10 @@ def test_a_cluster_that_would_not_take_it_is_told(world: World) -> None:
 
 def test_the_approvals_so_far_are_counted(world: World) -> None:
     _, pull = world.ask()
-    forge = InMemoryForge(world.forge, example.BOT)
     for approvals, passed_by in ((), ()), (("ada",), ("ada",)), (("grace",), ("ada", "grace")):
         for login in approvals:
             world.approve(pull, login)
-        clone = world.repository()
-        _, checked = check_pull_request(clone, forge, world.renderer, pull.number, "main", world.clock.now())
+        _, checked = check_pull_request(world.gate(), world.renderer, pull.number, "main", world.clock.now())
         assert checked.verdict is not None
         assert checked.verdict.approved_by == passed_by
         assert checked.passed
@@ -179,6 +176,5 @@ def test_the_approvals_so_far_are_counted(world: World) -> None:
 
 def test_a_pull_request_to_another_branch_is_refused(world: World) -> None:
     _, pull = world.ask()
-    forge = InMemoryForge(world.forge, example.BOT)
     with pytest.raises(Refused, match="not to trunk"):
-        check_pull_request(world.repository(), forge, world.renderer, pull.number, "trunk", world.clock.now())
+        check_pull_request(world.gate(), world.renderer, pull.number, "trunk", world.clock.now())

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from breakglass.lifecycle.drill import Drill, drill
-from breakglass.lifecycle.request import last_drill
+from breakglass.lifecycle.receipts import last_drill
 from breakglass.model.errors import Refused
 from breakglass.model.ledger import Drilled
 from laws import example

@@ -7,6 +7,7 @@ from dataclasses import replace
 from threading import Barrier, Event, Lock
 from typing import Any
 
+from breakglass.adapters.cel import CelConditions
 from breakglass.lifecycle.apply import apply_all
 from breakglass.lifecycle.main import Main
 from laws import example
@@ -36,7 +37,7 @@ def test_a_repository_is_never_asked_two_things_at_once() -> None:
                 inside.release()
 
     alone: Any = Alone()
-    main = Main(alone, lambda: world.forge, world.renderer, "main", LEDGER)  # type: ignore[arg-type, return-value]
+    main = Main(alone, lambda: world.forge, world.renderer, CelConditions(), "main", LEDGER)  # type: ignore[arg-type, return-value]
 
     def read(_: int) -> int:
         begin.wait()

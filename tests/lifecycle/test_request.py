@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from breakglass.adapters.cel import CelConditions
 from breakglass.lifecycle.request import Prepared, Request, body, literal, prepare, submit, title
 from breakglass.model.activation import activation_file, write_activation
 from breakglass.model.errors import BreakglassError, Conflict, NotFound, Refused, Unreachable
@@ -36,6 +37,7 @@ def prepared(world: World, **details: Any) -> Prepared:
     return prepare(
         world.repository(),
         world.renderer,
+        CelConditions(),
         Request(**(DETAILS | details)),
         branch="main",
         ledger_branch=LEDGER,
@@ -49,7 +51,7 @@ def test_a_request_becomes_one_file_on_a_branch_of_its_own(world: World) -> None
     assert asked.activation.id == "2026-11-23-db-from-bastion-7f3a"
     assert asked.activation.spec.duration == timedelta(minutes=30)
     assert asked.checked.opens == ("opens     ops/bastion → data/postgres TCP 5432",)
-    assert (asked.required, asked.approvers, asked.drill) == (2, (example.TEAM,), None)
+    assert (asked.required.approvals, asked.approvers, asked.drill) == (2, (example.TEAM,), None)
     pull = submit(asked, world.repository(), InMemoryForge(world.forge, example.ON_CALL), author=example.ON_CALL)
     clone = world.repository()
     clone.fetch(f"refs/pull/{pull.number}/head")

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Literal
 
 from breakglass.model.errors import Conflict, NotFound, Refused, Unreachable
-from breakglass.model.evidence import Review
-from breakglass.ports import Clock, Contribution, PullRequest
+from breakglass.model.evidence import Account, BranchRule, Move, Review, ReviewedCommit
+from breakglass.ports import Clock, Conclusion, PullRequest
 from ports.remote import Remote
 from ports.writes import Writes
 
+How = Literal["push", "force_push", "branch_creation", "branch_deletion", "pr_merge", "merge_queue_merge"]
 State = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED"]
 
 
@@ -22,7 +24,11 @@ class ForgeServer:
 
     Attributes:
         teams: `@organisation/team` → logins.
-        contributions: pull request → what its commits say; the author's own where absent.
+        commits: pull request → what its commits say; the author's own where absent.
+        moves: branch → who moved it, oldest first.
+        suspended, outside: logins of accounts that are so.
+        checks: head → conclusion and title of the App's check, in order.
+        alarms: marker → titles of what was written there.
         dispatched: workflows started, in order.
         unreachable: nobody gets an answer.
     """
@@ -34,7 +40,13 @@ class ForgeServer:
     teams: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pulls: dict[int, PullRequest] = field(default_factory=dict)
     reviews: dict[int, list[Review]] = field(default_factory=lambda: defaultdict(list))
-    contributions: dict[int, tuple[Contribution, ...]] = field(default_factory=dict)
+    commits: dict[int, tuple[ReviewedCommit, ...]] = field(default_factory=dict)
+    moves: dict[str, list[Move]] = field(default_factory=lambda: defaultdict(list))
+    suspended: set[str] = field(default_factory=set)
+    outside: set[str] = field(default_factory=set)
+    checks: dict[str, list[tuple[Conclusion, str]]] = field(default_factory=lambda: defaultdict(list))
+    alarms: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    replies: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     comments: dict[tuple[int, str], str] = field(default_factory=dict)
     asked: dict[int, tuple[str, ...]] = field(default_factory=dict)
     dispatched: list[str] = field(default_factory=list)
@@ -45,6 +57,11 @@ class ForgeServer:
         head = self.current(number).head
         review = Review(login=login, human=human, state=state, commit=head, submittedAt=self.clock.now())
         self.reviews[number].append(review)
+
+    def moved(self, branch: str, how: How, after: str, by: str) -> None:
+        """Somebody moved a branch."""
+        move = Move(how=how, before="0" * 40, after=after, by=by, at=self.clock.now())
+        self.moves[branch].append(move)
 
     def current(self, number: int) -> PullRequest:
         """The pull request, its head as its branch is now."""
@@ -68,6 +85,7 @@ class ForgeServer:
                 raise Refused(f"#{number} is {pull.state}")
             merge = self.remote.merge(tip, pull.head, self.clock.now(), f"Merge pull request #{number}")
             self.remote.set_ref(branch, merge)
+            self.moved(self.default_branch, "pr_merge", merge, login)
             self.pulls[number] = replace(
                 pull, state="closed", merged_at=self.clock.now(), merged_by=login, merge_commit=merge
             )
@@ -117,6 +135,7 @@ class InMemoryForge:
             )
             self._server.pulls[number] = pull
             self._server.remote.set_ref(f"refs/pull/{number}/head", head)
+            self._server.moved(branch, "branch_creation", head, self._login)
         return pull
 
     def ask_reviewers(self, number: int, approvers: Iterable[str]) -> None:
@@ -140,11 +159,26 @@ class InMemoryForge:
         self._answer()
         return tuple(self._server.reviews[number])
 
-    def contributions(self, number: int) -> tuple[Contribution, ...]:
+    def commits(self, number: int) -> tuple[ReviewedCommit, ...]:
         self._answer()
         pull = self.pull_request(number)
-        own = Contribution(pull.head, pull.author, pull.author, ())
-        return self._server.contributions.get(number, (own,))
+        own = ReviewedCommit(sha=pull.head, author=pull.author, committer=pull.author, emails=[])
+        return self._server.commits.get(number, (own,))
+
+    def account(self, login: str, *, member: bool = False) -> Account:
+        self._answer()
+        del member
+        suspended, member = login in self._server.suspended, login not in self._server.outside
+        return Account(login=login, human=True, suspended=suspended, member=member)
+
+    def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
+        self._answer()
+        return tuple(move for move in reversed(self._server.moves[branch]) if move.at >= since)
+
+    def rules(self, branch: str) -> tuple[BranchRule, ...]:
+        self._answer()
+        del branch
+        return (BranchRule(type="pull_request", ruleset=1), BranchRule(type="non_fast_forward", ruleset=2))
 
     def team(self, approver: str) -> tuple[str, ...]:
         self._answer()
@@ -165,6 +199,21 @@ class InMemoryForge:
     def comment(self, number: int, marker: str, body: str) -> None:
         self._answer()
         self._server.comments[number, marker] = body
+
+    def reply(self, number: int, body: str) -> None:
+        self._answer()
+        self._server.replies[number].append(body)
+
+    def report_check(self, head: str, conclusion: Conclusion, title: str, summary: str) -> None:
+        self._answer()
+        del summary
+        self._server.checks[head].append((conclusion, title))
+
+    def alarm(self, marker: str, title: str, body: str) -> str:
+        self._answer()
+        del body
+        self._server.alarms[marker].append(title)
+        return f"https://forge.example.com/acme/platform/issues/{marker}"
 
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:
         self._answer()

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from breakglass.model.errors import InvalidFile
-    from breakglass.model.evidence import Review
+    from breakglass.model.evidence import Account, BranchRule, Move, Review, ReviewedCommit
     from breakglass.model.inventory import Inventory
     from breakglass.model.manifest import Manifest, ObjectKey
     from breakglass.model.source import SourcedManifest
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Report = Callable[[str], None]
 """Takes one line of progress for people."""
+
+Conclusion = Literal["success", "failure", "neutral"]
+"""How a check ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +141,6 @@ class PullRequest:
     merge_commit: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """Who made one commit of a pull request: logins where the forge knows them, e-mail addresses where not."""
-
-    sha: str
-    author: str | None
-    committer: str | None
-    emails: tuple[str, ...]
-
-
 class Forge(Protocol):
     """GitHub, or what speaks like it."""
 
@@ -175,8 +168,24 @@ class Forge(Protocol):
     def reviews(self, number: int) -> tuple[Review, ...]:
         """All reviews of a pull request."""
 
-    def contributions(self, number: int) -> tuple[Contribution, ...]:
-        """Who made the commits of a pull request."""
+    def commits(self, number: int) -> tuple[ReviewedCommit, ...]:
+        """The commits of a pull request, and who made them."""
+
+    def account(self, login: str, *, member: bool = False) -> Account:
+        """One account as it is now.
+
+        Args:
+            member: it is known as a member of the organisation already, from a team.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+
+    def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
+        """Who moved a branch how, newest first; also of a branch that is gone."""
+
+    def rules(self, branch: str) -> tuple[BranchRule, ...]:
+        """Rules of rulesets in force on a branch."""
 
     def team(self, approver: str) -> tuple[str, ...]:
         """Logins of the active members of `@organisation/team`."""
@@ -195,8 +204,31 @@ class Forge(Protocol):
     def comment(self, number: int, marker: str, body: str) -> None:
         """Write or renew the one comment of a pull request that carries a marker."""
 
+    def reply(self, number: int, body: str) -> None:
+        """Write a new comment under an issue or pull request."""
+
+    def report_check(self, head: str, conclusion: Conclusion, title: str, summary: str) -> None:
+        """Report the App's check `breakglass` of a commit; only an App's token may."""
+
+    def alarm(self, marker: str, title: str, body: str) -> str:
+        """Open the issue that carries a marker, or comment on it where it is open already; returns its address."""
+
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:
         """Start a workflow of the default branch by its file name."""
+
+
+class Conditions(Protocol):
+    """Conditions of the policy, in the Common Expression Language."""
+
+    def holds(self, expression: str, variables: Mapping[str, Any]) -> bool:
+        """Whether a condition holds.
+
+        Args:
+            variables: by name; text, numbers, booleans, datetimes, timedeltas, and lists and maps of them.
+
+        Raises:
+            Refused: it is no expression, cannot be evaluated with these variables, or is no boolean.
+        """
 
 
 class Renderer(Protocol):

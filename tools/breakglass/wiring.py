@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from breakglass.adapters.monitoring import PrometheusMonitor
+    from breakglass.lifecycle.approval import Gate
     from breakglass.lifecycle.main import Main
     from breakglass.lifecycle.run import Applier
     from breakglass.model.policy import ClusterSettings, Policy
-    from breakglass.ports import Clock, Cluster, Forge, Manifests, Renderer, Report, Repository
+    from breakglass.ports import Clock, Cluster, Conditions, Forge, Manifests, Renderer, Report, Repository
 
 _AGENT_PATIENCE = timedelta(seconds=3)
 
@@ -162,6 +163,13 @@ class Wiring:
         return KustomizeRenderer()
 
     @cached_property
+    def conditions(self) -> Conditions:
+        """Conditions of the policy, in CEL."""
+        from breakglass.adapters.cel import CelConditions
+
+        return CelConditions()
+
+    @cached_property
     def manifests(self) -> Manifests:
         """Files of manifests, and standard input; no policy is read."""
         from breakglass.adapters.manifests import ManifestReader
@@ -220,7 +228,20 @@ class Wiring:
         """The default branch and the ledger, for one run over however many clusters."""
         from breakglass.lifecycle.main import Main
 
-        return Main(self.repository, lambda: self.forge, self.renderer, self.branch, self.ledger_branch)
+        return Main(
+            self.repository, lambda: self.forge, self.renderer, self.conditions, self.branch, self.ledger_branch
+        )
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What verdicts on pull requests are made with.
+
+        Raises:
+            Refused: there is no token for the forge.
+        """
+        from breakglass.lifecycle.approval import Gate
+
+        return Gate(self.repository, self.forge, self.conditions, self.ledger_branch)
 
     def applier(self, name: str, report: Report, *, cut: bool = False) -> Applier:
         """The applier of one cluster of the policy; all of one wiring share what they read of main.

@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from urllib.parse import quote
 
-from breakglass.adapters.github_answers import Account, Comment, Committed, Pull, Reviewed
+from breakglass.adapters.github_answers import (
+    Account,
+    Activity,
+    Comment,
+    Committed,
+    Issue,
+    Pull,
+    Reviewed,
+    RuleInForce,
+)
 from breakglass.adapters.github_client import GitHubClient
 from breakglass.model.errors import Conflict, Refused, Unreachable
-from breakglass.model.evidence import Review
-from breakglass.ports import Clock, Contribution, PullRequest
+from breakglass.model.evidence import Account as KnownAccount
+from breakglass.model.evidence import BranchRule, Move, Review, ReviewedCommit
+from breakglass.model.ruleset import CHECK
+from breakglass.ports import Clock, Conclusion, PullRequest
 
 MERGE_PATIENCE = timedelta(seconds=60)
 """How long a merge may take: GitHub computes mergeability when first asked, and checks may still run."""
@@ -29,6 +40,10 @@ _APPROVER = re.compile(r"@([A-Za-z0-9][A-Za-z0-9_-]{0,98})(?:/([A-Za-z0-9][A-Za-
 _WORKFLOW = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,98}\.ya?ml", re.ASCII)
 _MARKER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{40}", re.ASCII)
+
+_LABEL = "breakglass"
+_LONGEST_TITLE, _LONGEST_SUMMARY = 200, 65_000
+_PERIODS = (("day", timedelta(days=1)), ("week", timedelta(days=7)), ("month", timedelta(days=30)))
 
 _READ, _WRITE = "pull_requests: read", "pull_requests: write"
 
@@ -63,6 +78,8 @@ class GitHubForge:
         self._clock = clock
         self._client = GitHubClient(api, token, clock)
         self._base = f"/repos/{repository}"
+        # https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
+        self._of_app = token.startswith("ghs_")
 
     def whoami(self) -> str:
         """Login behind the token.
@@ -126,8 +143,8 @@ class GitHubForge:
         reviews = self._client.list(f"{self._pull_path(number)}/reviews", Reviewed, _READ)
         return tuple(told for review in reviews if (told := review.told()) is not None)
 
-    def contributions(self, number: int) -> tuple[Contribution, ...]:
-        """Who made the commits of a pull request: logins, and e-mail addresses of those that GitHub has no login for.
+    def commits(self, number: int) -> tuple[ReviewedCommit, ...]:
+        """The commits of a pull request, and who made them: logins, and e-mail addresses that GitHub has no login for.
 
         Raises:
             Refused: it has so many commits that GitHub does not list them all.
@@ -149,6 +166,39 @@ class GitHubForge:
             raise Refused(f"{approver} is not a team", remedy="write @organisation/team")
         path = f"/orgs/{organisation}/teams/{team}/members"
         return tuple(account.login for account in self._client.list(path, Account, "members: read", role="all"))
+
+    def account(self, login: str, *, member: bool = False) -> KnownAccount:
+        """One account as it is now.
+
+        Args:
+            member: it is known as a member of the organisation already, from a team.
+
+        Raises:
+            NotFound: there is no such account.
+        """
+        found = self._client.get(f"/users/{quote(login, safe='')}", Account, f"of {login}")
+        return found.told(member=member or self._is_member(found.login))
+
+    def _is_member(self, login: str) -> bool:
+        organisation = self._repository.partition("/")[0]
+        return self._client.exists(f"/orgs/{organisation}/members/{quote(login, safe='')}", "members: read")
+
+    def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
+        """Who moved a branch how, newest first; also of a branch that is gone.
+
+        https://docs.github.com/en/rest/repos/repos#list-repository-activities
+        """
+        age = self._clock.now() - since
+        period = next((name for name, length in _PERIODS if age <= length), "year")
+        found = self._client.list(
+            f"{self._base}/activity", Activity, "contents: read", ref=f"refs/heads/{branch}", time_period=period
+        )
+        return tuple(told for each in found if (told := each.told()).at >= since)
+
+    def rules(self, branch: str) -> tuple[BranchRule, ...]:
+        """Rules of rulesets in force on a branch. https://docs.github.com/en/rest/repos/rules#get-rules-for-a-branch."""
+        path = f"{self._base}/rules/branches/{quote(branch, safe='')}"
+        return tuple(each.told() for each in self._client.list(path, RuleInForce, "metadata: read"))
 
     def merge(self, number: int, head: str, title: str, message: str) -> str:
         """Merge a pull request at exactly this head, by REST, and return the merge commit once `merged_at` is set.
@@ -183,14 +233,34 @@ class GitHubForge:
 
     def comment(self, number: int, marker: str, body: str) -> None:
         """Write or renew the one comment of a pull request that carries a marker; copies by others do not count."""
-        if not _MARKER.fullmatch(marker):
-            raise Refused(f"{marker[:80]!r} is no marker")
-        line = f"<!-- breakglass: {marker} -->"
+        line = _marked(marker)
         path = f"{self._base}/issues/{number}/comments"
         comments = self._client.list(path, Comment, _READ)
-        mine = next((one for one in comments if (one.body or "").startswith(line) and self._is_mine(one)), None)
+        mine = next((one for one in comments if (one.body or "").startswith(line) and self._is_mine(one.user)), None)
         verb, target = ("POST", path) if mine is None else ("PATCH", f"{self._base}/issues/comments/{mine.id}")
         self._client.send(verb, target, {"body": f"{line}\n{body}"}, _WRITE)
+
+    def reply(self, number: int, body: str) -> None:
+        """Write a new comment under an issue or pull request."""
+        self._client.send("POST", f"{self._base}/issues/{number}/comments", {"body": body}, "issues: write")
+
+    def report_check(self, head: str, conclusion: Conclusion, title: str, summary: str) -> None:
+        """Report the App's check of a commit; only an App's token may. https://docs.github.com/en/rest/checks/runs."""
+        output = {"title": title[:_LONGEST_TITLE], "summary": summary[:_LONGEST_SUMMARY]}
+        content = {"name": CHECK, "head_sha": head, "status": "completed", "conclusion": conclusion, "output": output}
+        self._client.send("POST", f"{self._base}/check-runs", content, "checks: write")
+
+    def alarm(self, marker: str, title: str, body: str) -> str:
+        """Open the issue that carries a marker, or comment on it where it is open already; returns its address."""
+        line = _marked(marker)
+        issues = self._client.list(f"{self._base}/issues", Issue, "issues: read", state="open", labels=_LABEL)
+        found = next((one for one in issues if (one.body or "").startswith(line) and self._is_mine(one.user)), None)
+        if found is None:
+            content = {"title": title, "body": f"{line}\n{body}", "labels": [_LABEL]}
+            answer = self._client.send("POST", f"{self._base}/issues", content, "issues: write")
+            return self._client.parsed(answer, Issue, f"{self._base}/issues").html_url
+        self.reply(found.number, body)
+        return found.html_url
 
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:
         """Start a workflow of the default branch by its file name."""
@@ -208,17 +278,26 @@ class GitHubForge:
 
     @cached_property
     def _user(self) -> str | None:
-        """Login of the user behind the token; None for an App's or a workflow's token."""
+        """Login of the user behind the token; None for an App's or a workflow's token, which begin with `ghs_`."""
+        if self._of_app:
+            return None
         try:
             return self.whoami()
         except Refused:
             return None
 
-    def _is_mine(self, comment: Comment) -> bool:
+    def _is_mine(self, author: Account | None) -> bool:
         """Whether the token's owner wrote it: the user, or for a token of no user a bot (people cannot post as one)."""
-        if comment.user is None:
+        if author is None:
             return False
-        return comment.user.type == "Bot" if self._user is None else comment.user.login == self._user
+        return author.type == "Bot" if self._user is None else author.login == self._user
+
+
+def _marked(marker: str) -> str:
+    """The first line of what carries a marker; nobody sees it."""
+    if not _MARKER.fullmatch(marker):
+        raise Refused(f"{marker[:80]!r} is no marker")
+    return f"<!-- breakglass: {marker} -->"
 
 
 def _merged(pull: Pull, head: str) -> str | None:

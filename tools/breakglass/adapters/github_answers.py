@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from breakglass.model.evidence import Review
+from breakglass.model.evidence import Account as KnownAccount
+from breakglass.model.evidence import BranchRule, Move, Review, ReviewedCommit
 from breakglass.model.name import Login
 from breakglass.model.time import Instant
-from breakglass.ports import Contribution, PullRequest
+from breakglass.ports import PullRequest
 
 GHOST = "ghost"
 WEB_FLOW = "web-flow"
@@ -38,6 +39,16 @@ class Account(Answer):
     login: Login
     id: int
     type: str = "User"
+    suspended_at: str | None = None
+
+    def told(self, *, member: bool) -> KnownAccount:
+        """As the model tells it.
+
+        Args:
+            member: of the organisation.
+        """
+        suspended = self.suspended_at is not None
+        return KnownAccount(login=self.login, human=self.type == "User", suspended=suspended, member=member)
 
 
 class Repository(Answer):
@@ -149,7 +160,7 @@ class Committed(Answer):
     committer: Account | Nobody | None
     commit: GitCommit
 
-    def told(self) -> Contribution:
+    def told(self) -> ReviewedCommit:
         """As the port tells it: every person that may have had a hand in it, by login or else by e-mail address."""
         author = self.author.login if isinstance(self.author, Account) else None
         committer = self.committer.login if isinstance(self.committer, Account) else None
@@ -160,7 +171,42 @@ class Committed(Answer):
             committer = None
         elif committer is None:
             emails.append(_address(self.commit.committer))
-        return Contribution(self.sha, author, committer, tuple(dict.fromkeys(emails)))
+        return ReviewedCommit(sha=self.sha, author=author, committer=committer, emails=list(dict.fromkeys(emails)))
+
+
+class Activity(Answer):
+    """A branch was moved; an account that is gone is null."""
+
+    activity_type: Literal["push", "force_push", "branch_creation", "branch_deletion", "pr_merge", "merge_queue_merge"]
+    before: Sha
+    after: Sha
+    timestamp: Instant
+    actor: Account | None
+
+    def told(self) -> Move:
+        """As the model tells it."""
+        by = self.actor.login if self.actor is not None else None
+        return Move(how=self.activity_type, before=self.before, after=self.after, by=by, at=self.timestamp)
+
+
+class RuleInForce(Answer):
+    """A rule of a ruleset that holds for a branch."""
+
+    type: str = Field(max_length=100)
+    ruleset_id: int
+
+    def told(self) -> BranchRule:
+        """As the model tells it."""
+        return BranchRule(type=self.type, ruleset=self.ruleset_id)
+
+
+class Issue(Answer):
+    """An issue, or a pull request in a list of issues."""
+
+    number: int = Field(ge=1)
+    html_url: str = Field(pattern=r"^https?://[!-~]{1,2000}$")
+    body: str | None = None
+    user: Account | None
 
 
 class Comment(Answer):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import ValidationError
 
@@ -73,6 +73,18 @@ class GitHubClient:
         _, data = self._get(path, {}, needs)
         return self.parsed(data, model, path)
 
+    def exists(self, path: str, needs: str) -> bool:
+        """Whether GitHub answers yes (204) or no (404) to a question that has no other answer.
+
+        Raises:
+            Refused, Unreachable: see `_error`.
+        """
+        try:
+            self._get(path, {}, needs)
+        except NotFound:
+            return False
+        return True
+
     def list(self, path: str, model: type[Read], needs: str, **parameters: str) -> list[Read]:
         """All items of a list, every page of it, parsed.
 
@@ -80,13 +92,18 @@ class GitHubClient:
             NotFound, Refused, Unreachable: see `_error`.
         """
         items: list[Read] = []
+        place = {"page": "1"}
         for page in range(1, MOST_PAGES + 1):
-            headers, data = self._get(path, {**parameters, "per_page": "100", "page": str(page)}, needs)
+            headers, data = self._get(path, {**parameters, "per_page": "100", **place}, needs)
             if not isinstance(data, list):
                 raise Unreachable("GitHub answered no list", where=self._api + path, remedy="run it again")
             items += [self.parsed(item, model, path) for item in data]
-            if 'rel="next"' not in headers.get("link", ""):
+            link = headers.get("link", "")
+            if 'rel="next"' not in link:
                 return items
+            # Some lists are paged by a cursor: https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api
+            cursor = re.search(r'[?&]after=([^&>]+)[^>]*>; rel="next"', link)
+            place = {"page": str(page + 1)} if cursor is None else {"after": unquote(cursor[1])}
         raise Refused(f"the list has more than {MOST_PAGES} pages", where=self._api + path)
 
     def send(self, verb: str, path: str, body: Body, needs: str) -> Any:

@@ -142,12 +142,10 @@ def _appliers(directory: Path, kubeconfig: Path | None, token_file: Path | None,
     cluster = cache(lambda: Wiring(directory, kubeconfig, closing=True).cluster(name))
 
     def applier() -> Applier:
-        from breakglass.lifecycle.main import Main
         from breakglass.lifecycle.run import Applier
 
         wired = Wiring(directory, kubeconfig, closing=True, token_file=token_file)
-        main = Main(wired.repository, lambda: wired.forge, wired.renderer, wired.branch, wired.ledger_branch)
-        return Applier(name, cluster(), main, wired.clock, wired.holder, progress)
+        return Applier(name, cluster(), wired.main, wired.clock, wired.holder, progress)
 
     return applier
 

@@ -70,7 +70,7 @@ def command(
         base = repository.resolve(f"refs/remotes/origin/{wired.branch}")
         checked = check(repository, wired.renderer, base, repository.resolve(revision), now)
     else:
-        pull, checked = check_pull_request(repository, wired.forge, wired.renderer, pull_request, wired.branch, now)
+        pull, checked = check_pull_request(wired.gate, wired.renderer, pull_request, wired.branch, now)
     for name in clusters:
         if checked.activation is None or name in checked.activation.spec.clusters:
             checked.findings += dry_run(wired.cluster(name), checked.changes, name)

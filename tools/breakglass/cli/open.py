@@ -85,6 +85,7 @@ def command(
     prepared = prepare(
         repository,
         wired.renderer,
+        wired.conditions,
         request,
         branch=wired.branch,
         ledger_branch=wired.ledger_branch,
@@ -162,7 +163,8 @@ def _typed(text: str, schema: dict[str, Any]) -> Any:
 
 
 def _show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiring) -> None:
-    from breakglass.lifecycle.request import body, drilled, title
+    from breakglass.lifecycle.receipts import drilled
+    from breakglass.lifecycle.request import body, title
     from breakglass.model.activation import activation_file, write_activation
 
     activation, spec = prepared.activation, prepared.activation.spec
@@ -172,7 +174,7 @@ def _show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiri
             "file": activation_file(activation.id),
             "branch": prepared.branch,
             "opens": list(prepared.checked.opens),
-            "approvals": {"minimum": prepared.required, "approvers": list(prepared.approvers)},
+            "approvals": {"minimum": prepared.required.approvals, "approvers": list(prepared.approvers)},
             "pullRequest": None if pull is None else {"number": pull.number, "url": pull.url},
         }
         return emit_json("Opening", body_json)
@@ -180,9 +182,8 @@ def _show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiri
         click.echo(f"  {line}")
     click.echo("  contract  holds; nothing else changes")
     click.echo(f"  drilled   {drilled(prepared.drill, spec.requestedAt)}")
-    click.echo(
-        f"  approvers {prepared.required} of {', '.join(prepared.approvers)}{'' if pull is None else '  (asked)'}"
-    )
+    asked = "" if pull is None else "  (asked)"
+    click.echo(f"  approvers {prepared.required.approvals} of {', '.join(prepared.approvers)}{asked}")
     if pull is None:
         click.echo(f"  dry run   nothing was opened; {activation_file(activation.id)} would be:\n")
         click.echo(write_activation(activation).decode(), nl=False)

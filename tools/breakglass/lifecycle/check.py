@@ -10,9 +10,10 @@ from typing import Literal
 
 from breakglass.analysis.contract import Assessment, assess
 from breakglass.analysis.exposure.passage import controllers_of
-from breakglass.lifecycle.approval import gather
+from breakglass.lifecycle.approval import Gate, gather
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
 from breakglass.lifecycle.render import desired_state, judge_scope, layered, render_baseline, render_delta
+from breakglass.lifecycle.verdict import Verdict, judge
 from breakglass.model.activation import (
     ACTIVATIONS,
     Activation,
@@ -24,15 +25,17 @@ from breakglass.model.activation import (
 )
 from breakglass.model.document import read
 from breakglass.model.errors import BreakglassError, InvalidFile, Refused
-from breakglass.model.evidence import Verdict, judge
 from breakglass.model.finding import Finding, refuses
 from breakglass.model.kustomization import inspect_overlay
 from breakglass.model.manifest import Change, Manifest
 from breakglass.model.overlay import OVERLAYS, contract_for, judge_overlay
 from breakglass.model.policy import Policy
-from breakglass.ports import Cluster, FileChange, Forge, PullRequest, Renderer, Repository
+from breakglass.ports import Cluster, FileChange, PullRequest, Renderer, Repository
 
 Purpose = Literal["opening", "closing", "other"]
+
+_MAY_COME = ("approval-missing", "approval-teams", "approval-pusher", "rule-approvers")
+"""What may still come true before the merge: it informs, for the verdict that counts is the applier's."""
 
 
 @dataclass(slots=True)
@@ -199,7 +202,7 @@ def dry_run(cluster: Cluster, changes: tuple[Change, ...], name: str) -> list[Fi
 
 
 def check_pull_request(
-    repository: Repository, forge: Forge, renderer: Renderer, number: int, branch: str, now: datetime
+    gate: Gate, renderer: Renderer, number: int, branch: str, now: datetime
 ) -> tuple[PullRequest, Checked]:
     """Check a pull request, approvals included; its commits are read as data, nothing of them is run.
 
@@ -207,32 +210,33 @@ def check_pull_request(
         NotFound: there is no such pull request.
         Refused: it is not one to the default branch.
     """
-    pull = forge.pull_request(number)
+    repository, pull = gate.repository, gate.forge.pull_request(number)
     if pull.base_branch != branch:
         raise Refused(f"#{number} goes to {pull.base_branch}, not to {branch}", where=pull.url)
     repository.fetch(f"refs/pull/{number}/head")
     base = repository.resolve(f"refs/remotes/origin/{branch}")
     checked = check(repository, renderer, base, pull.head, now)
-    _judge_approvals(repository, forge, pull, base, checked)
+    _judge_approvals(gate, pull, base, checked, now)
     return pull, checked
 
 
-def _judge_approvals(repository: Repository, forge: Forge, pull: PullRequest, base: str, checked: Checked) -> None:
+def _judge_approvals(gate: Gate, pull: PullRequest, base: str, checked: Checked, now: datetime) -> None:
     """Count the approvals so far; what is still missing informs, for the verdict that counts is the applier's."""
     if checked.activation is None or checked.overlay is None:
         return
     overlay, activation = checked.overlay.overlay, checked.activation
     file = activation_file(activation.id)
     try:
-        evidence = gather(repository, forge, pull, activation, overlay, base)
+        policy = read_policy(gate.repository, base)
+        evidence = gather(gate, pull, activation, overlay, policy, base, now)
     except BreakglassError as error:
         checked.findings.append(
             Finding("approval-unknown", f"approvals cannot be counted here: {error}", file, severity="note")
         )
         return
-    checked.verdict = judge(evidence, overlay, read_policy(repository, base), file)
+    checked.verdict = judge(evidence, activation, overlay, policy, gate.conditions, file, now)
     for finding in checked.verdict.findings:
-        severity = "note" if finding.id == "approval-missing" else finding.severity
+        severity = "note" if finding.id in _MAY_COME else finding.severity
         checked.findings.append(replace(finding, severity=severity))
 
 

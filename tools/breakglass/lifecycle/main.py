@@ -8,7 +8,7 @@ from threading import Lock, RLock
 from typing import Any, cast
 
 from breakglass.lifecycle import ledger
-from breakglass.lifecycle.approval import Approval, approval_of
+from breakglass.lifecycle.approval import Approval, Gate, approval_of
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy, tip_of
 from breakglass.lifecycle.render import layered, render_baseline, render_delta
 from breakglass.lifecycle.windows import Window, all_windows
@@ -18,7 +18,7 @@ from breakglass.model.ledger import Event
 from breakglass.model.manifest import Change, Manifest
 from breakglass.model.overlay import Scope
 from breakglass.model.policy import ClusterSettings, Policy
-from breakglass.ports import Forge, Renderer, Repository
+from breakglass.ports import Conditions, Forge, Renderer, Repository
 
 _NAMED = 3
 
@@ -62,6 +62,7 @@ class Main:
     repository: Repository
     forge: Callable[[], Forge]
     renderer: Renderer
+    conditions: Conditions
     branch: str
     ledger_branch: str
     commit: str = ""
@@ -159,7 +160,8 @@ class Main:
         """
         with self._lock:
             if window.id not in self._approvals:
-                self._approvals[window.id] = approval_of(self.repository, self.forge(), window)
+                gate = Gate(self.repository, self.forge(), self.conditions, self.ledger_branch)
+                self._approvals[window.id] = approval_of(gate, window)
             return self._approvals[window.id]
 
     def proven(self, identity: str) -> Approval | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from breakglass.analysis.lingering import lives_on
+from breakglass.lifecycle.rejudge import judged
 from breakglass.lifecycle.run import Run, close_by, is_wanted
 from breakglass.model.activation import requester_of
 from breakglass.model.errors import BreakglassError
@@ -66,12 +67,13 @@ def _approval_again(run: Run, identity: str, told: frozenset[str]) -> None:
 
 
 def _evidence(run: Run) -> dict[str, Event]:
-    proven = ((window.id, run.main.proven(window.id)) for window in run.main.history)
-    return {
-        evidence_path(identity): approval.evidence
-        for identity, approval in proven
-        if approval is not None and approval.evidence is not None
-    }
+    events: dict[str, Event] = {}
+    for window in run.main.history:
+        approval = run.main.proven(window.id)
+        if approval is not None and approval.evidence is not None and approval.verdict is not None:
+            events[evidence_path(window.id)] = approval.evidence
+            events |= paths(judged(window.id, window.opened.sha, approval.verdict))
+    return events
 
 
 def _refusals(run: Run) -> dict[str, Event]:

@@ -9,20 +9,25 @@ from datetime import datetime, timedelta
 
 from breakglass.lifecycle.check import Checked, judge_activation_at
 from breakglass.lifecycle.content import read_overlay, read_policy, tip_of
-from breakglass.lifecycle.ledger import read_ledger
+from breakglass.lifecycle.receipts import drilled, last_drill
 from breakglass.lifecycle.render import refuse_on
+from breakglass.lifecycle.requirements import Required, requirements, variables_of
 from breakglass.model.activation import Activation, Scalar, activation_file, new_activation, write_activation
-from breakglass.model.evidence import required_approvals
 from breakglass.model.ledger import Drilled
 from breakglass.model.time import format_duration, format_instant
-from breakglass.ports import Forge, PullRequest, Renderer, Repository
+from breakglass.ports import Conditions, Forge, PullRequest, Renderer, Repository
 
 BRANCH_PREFIX = "breakglass/open/"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What somebody asks for; None takes the overlay's default."""
+    """What somebody asks for; a duration of None takes the overlay's default.
+
+    Attributes:
+        extends: id of the activation that it prolongs.
+        solo: nobody is there to approve it.
+    """
 
     overlay: str
     clusters: tuple[str, ...]
@@ -31,6 +36,8 @@ class Request:
     incident: str
     requested_by: str
     duration: timedelta | None = None
+    extends: str | None = None
+    solo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,7 @@ class Prepared:
     Attributes:
         base: tip of main that it was checked against.
         approvers: who counts.
-        required: how many of them.
+        required: how many of them, and why.
         drill: receipt of the overlay's last drill; None where it was never drilled.
     """
 
@@ -48,7 +55,7 @@ class Prepared:
     checked: Checked
     base: str
     approvers: tuple[str, ...]
-    required: int
+    required: Required
     drill: Drilled | None
 
     @property
@@ -60,6 +67,7 @@ class Prepared:
 def prepare(
     repository: Repository,
     renderer: Renderer,
+    conditions: Conditions,
     request: Request,
     *,
     branch: str,
@@ -89,16 +97,21 @@ def prepare(
         requested_at=now,
         duration=content.overlay.spec.duration.default if request.duration is None else request.duration,
         random=random,
+        extends=request.extends,
+        solo=request.solo,
     )
     checked = Checked("opening", activation=activation)
     judge_activation_at(repository, renderer, base, checked, activation_file(activation.id), now)
-    refuse_on([finding for finding in checked.findings if finding.severity == "error"])
+    variables = variables_of(activation, content.overlay, policy, [], now)
+    file = activation_file(activation.id)
+    required, denied = requirements(activation, content.overlay, policy, None, conditions, variables, file)
+    refuse_on([finding for finding in (*checked.findings, *denied) if finding.severity == "error"])
     return Prepared(
         activation,
         checked,
         base,
         tuple(content.overlay.spec.approvals.approvers),
-        required_approvals(content.overlay, policy),
+        required,
         last_drill(repository, ledger_branch, request.overlay),
     )
 
@@ -141,7 +154,7 @@ def body(prepared: Prepared) -> str:
         ("Asked by", f"@{spec.requestedBy} at {format_instant(spec.requestedAt)}"),
         ("Clusters", ", ".join(f"`{cluster}`" for cluster in spec.clusters)),
         ("Closes", f"by itself {format_duration(spec.duration)} after the merge"),
-        ("Needs", f"{prepared.required} of {', '.join(f'`{name}`' for name in prepared.approvers)}"),
+        ("Needs", f"{prepared.required.approvals} of {', '.join(f'`{name}`' for name in prepared.approvers)}"),
         ("Drilled", drilled(prepared.drill, spec.requestedAt)),
     ]
     if spec.parameters:
@@ -159,25 +172,3 @@ def literal(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     shown = " ".join(text.splitlines()).replace("|", "\\|")
     return f"{fence} {shown} {fence}" if len(fence) > 1 else f"`{shown}`"
-
-
-def drilled(drill: Drilled | None, now: datetime) -> str:
-    """When an overlay was last drilled and how long that took, for people."""
-    if drill is None:
-        return "never"
-    days = (now - drill.startedAt).days
-    when = "today" if days <= 0 else "yesterday" if days == 1 else f"{days} days ago"
-    seconds = {phase.name: phase.seconds for phase in drill.phases}
-    if not drill.passed:
-        return f"{when}, and it failed"
-    return f"{when}, open in {seconds.get('open', 0):.1f} s, shut in {seconds.get('close', 0):.1f} s"
-
-
-def last_drill(repository: Repository, ledger_branch: str, overlay: str) -> Drilled | None:
-    """Receipt of an overlay's last drill; None where there is none."""
-    receipts = [
-        event
-        for event in read_ledger(repository, ledger_branch, f"drills/{overlay}").values()
-        if isinstance(event, Drilled)
-    ]
-    return max(receipts, key=lambda receipt: receipt.startedAt, default=None)

@@ -51,6 +51,8 @@ class ActivationSpec(Strict):
     requestedBy: Login
     requestedAt: Instant
     duration: Duration
+    extends: ActivationId | None = Field(None, description="The activation that this one prolongs.")
+    solo: bool = Field(False, description="Opened without an approval, as the policy's solo path allows.")
 
 
 class Metadata(Strict):
@@ -85,11 +87,15 @@ def new_activation(
     requested_at: datetime,
     duration: timedelta,
     random: str,
+    extends: str | None = None,
+    solo: bool = False,
 ) -> Activation:
     """Make an activation; its id is `<date>-<overlay>-<random>`.
 
     Args:
         random: four hexadecimal digits that keep two activations of one overlay and day apart.
+        extends: id of the activation that this one prolongs.
+        solo: nobody is there to approve it.
 
     Raises:
         InvalidFile: a value is not acceptable.
@@ -104,6 +110,8 @@ def new_activation(
         "requestedBy": requested_by,
         "requestedAt": requested_at.replace(microsecond=0),
         "duration": duration,
+        "extends": extends,
+        "solo": solo,
     }
     name = f"{requested_at:%Y-%m-%d}-{overlay.name}-{random}"
     data = {"apiVersion": API_VERSION, "kind": "Activation", "metadata": {"name": name}, "spec": spec}
@@ -132,7 +140,7 @@ def write_activation(activation: Activation) -> bytes:
     yaml.width = 4096
     yaml.default_flow_style = False
     stream = io.StringIO()
-    yaml.dump(activation.model_dump(mode="json"), stream)
+    yaml.dump(activation.model_dump(mode="json", exclude_defaults=True), stream)
     return (SCHEMA_COMMENT + stream.getvalue()).encode()
 
 

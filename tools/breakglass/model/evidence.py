@@ -1,20 +1,16 @@
-"""Evidence of an approval, as fetched from the forge, and the verdict on it; both can be judged again offline.
+"""Evidence of an approval, as fetched from the forge: all that a verdict stands on beside the repository itself.
 
-One human is one approval; author, committers, co-authors, bots and aliases are none. Empty sets refuse.
+It is kept on the ledger, so that the verdict can be judged again offline, years later, with the same answer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from breakglass.model.document import Strict
-from breakglass.model.finding import Finding
-from breakglass.model.name import Approver, Login
-from breakglass.model.overlay import Overlay
-from breakglass.model.policy import Policy
+from breakglass.model.name import ActivationId, Approver, Login
 from breakglass.model.time import Instant
 
 Sha = str
@@ -30,6 +26,44 @@ class Review(Strict):
     submittedAt: Instant
 
 
+class Account(Strict):
+    """One person behind an approval, as the forge knows them when asked."""
+
+    login: Login
+    human: bool = Field(description="A User, not a Bot or an Organization.")
+    suspended: bool
+    member: bool = Field(description="A member of the organisation, not an outside collaborator.")
+
+
+class ReviewedCommit(Strict):
+    """Who made one commit of the pull request: logins where the forge knows them, e-mail addresses where not."""
+
+    sha: Sha
+    author: Login | None
+    committer: Login | None
+    emails: list[str] = Field(description="Co-authors, and whoever the forge has no login for.")
+
+
+class Move(Strict):
+    """A branch was moved from one commit to another.
+
+    https://docs.github.com/en/rest/repos/repos#list-repository-activities
+    """
+
+    how: Literal["push", "force_push", "branch_creation", "branch_deletion", "pr_merge", "merge_queue_merge"]
+    before: Sha
+    after: Sha
+    by: Login | None
+    at: Instant
+
+
+class BranchRule(Strict):
+    """A rule in force on the default branch, and the ruleset that it comes from."""
+
+    type: str
+    ruleset: int
+
+
 class Evidence(Strict):
     """Everything the verdict on one opening stands on."""
 
@@ -40,31 +74,34 @@ class Evidence(Strict):
     url: str
     author: Login
     head: Sha
+    base: Sha = Field(description="The commit of main whose policy and CODEOWNERS count.")
     merge: Sha | None = Field(description="The commit of main; None while the pull request is open.")
     mergedBy: Login | None
     mergedAt: Instant | None
-    authors: list[str] = Field(
-        description="Logins or e-mail addresses of the commits' authors, committers, co-authors."
-    )
-    unknownAuthors: list[str] = Field(description="E-mail addresses in the commits that belong to no known account.")
+    commits: list[ReviewedCommit]
+    pushers: list[Login] = Field(description="Who moved the pull request's branch.")
     reviews: list[Review]
     owners: list[Approver] = Field(description="Owners of the activation's path by CODEOWNERS in the base.")
     teams: dict[str, list[Login]] = Field(description="Members of every team named, as resolved at that moment.")
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Who approved, how many were needed, who else could, and why it is refused if it is."""
-
-    approved_by: tuple[str, ...]
-    required: int
-    candidates: tuple[str, ...]
-    findings: tuple[Finding, ...]
+    accounts: list[Account] = Field(description="The people whose approval would count, as known at that moment.")
+    moves: list[Move] = Field(description="Moves of main in the days before, newest first.")
+    rules: list[BranchRule] | None = Field(None, description="Rulesets in force on main; None where nobody asked.")
+    drilledAt: Instant | None = Field(description="When the overlay last passed a drill, by the ledger.")
+    unreviewed: list[ActivationId] = Field(
+        description="Solo openings that are past their term without a review on main."
+    )
 
     @property
-    def approved(self) -> bool:
-        """Whether the opening may be applied."""
-        return not self.findings
+    def involved(self) -> frozenset[str]:
+        """Logins, lower case, of everybody who had a hand in the pull request: they approve nothing of it."""
+        makers = (login for commit in self.commits for login in (commit.author, commit.committer))
+        names = (self.requestedBy, self.author, *self.pushers, *makers)
+        return frozenset(name.lower() for name in names if name is not None)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """E-mail addresses in the commits that belong to no account the forge told."""
+        return tuple(sorted({email for commit in self.commits for email in commit.emails}))
 
 
 def members(approvers: list[str], teams: dict[str, list[str]]) -> frozenset[str]:
@@ -76,61 +113,9 @@ def members(approvers: list[str], teams: dict[str, list[str]]) -> frozenset[str]
     return frozenset(person.lower() for person in people)
 
 
-def required_approvals(overlay: Overlay, policy: Policy) -> int:
-    """How many distinct people must approve an activation of this overlay."""
-    return max(overlay.spec.approvals.minimum, policy.spec.approvals.minimum)
-
-
-def judge(evidence: Evidence, overlay: Overlay, policy: Policy, where: str) -> Verdict:
-    """Count the approvals that count.
-
-    Args:
-        evidence: what the forge said.
-        overlay: contract of the activation's overlay, in the merge commit.
-        policy: policy in the base of the merge commit.
-        where: the activation's path, for messages.
-
-    Returns:
-        The verdict; without findings it is approved.
-    """
-    owners = members(evidence.owners, evidence.teams)
-    approvers = members(overlay.spec.approvals.approvers, evidence.teams)
-    bot = policy.spec.bot.login
-    involved = {name.lower() for name in [evidence.requestedBy, evidence.author, *evidence.authors, bot]}
-    entitled = (owners & approvers) - involved
-    counted = sorted(login for login in entitled if _latest(evidence, login) == "APPROVED")
-    required = required_approvals(overlay, policy)
-    findings = []
-    if evidence.author.lower() not in (evidence.requestedBy.lower(), bot.lower()):
-        message = f"{evidence.author} opened the pull request for {evidence.requestedBy}"
-        findings.append(Finding("approval-requester", message, where, "everyone asks for themselves"))
-    if not entitled:
-        message = "nobody may approve this: no person both owns its path and is an approver of the overlay"
-        findings.append(Finding("approval-nobody", message, where, "fix CODEOWNERS or the overlay's approvers"))
-    blocking = sorted(login for login in entitled if _latest(evidence, login) == "CHANGES_REQUESTED")
-    if blocking:
-        message = f"{', '.join(blocking)} asked for changes"
-        findings.append(Finding("approval-blocked", message, where, "settle it with them"))
-    if len(counted) < required:
-        message = f"{len(counted)} of {required} approvals ({', '.join(counted) or 'nobody'}) on {evidence.head[:12]}"
-        could = ", ".join(sorted(entitled - set(counted))) or "nobody"
-        findings.append(Finding("approval-missing", message, where, f"ask {could}"))
-    if evidence.unknownAuthors:
-        message = f"commits by unknown people: {', '.join(evidence.unknownAuthors)}"
-        findings.append(Finding("approval-unknown-author", message, where, "commit with an address the forge knows"))
-    return Verdict(tuple(counted), required, tuple(sorted(entitled - set(counted))), tuple(findings))
-
-
-def _latest(evidence: Evidence, login: str) -> str | None:
-    """A person's latest review that says yes or no, made before the merge; a yes counts for the merged head only."""
-    reviews = [
-        review
-        for review in sorted(evidence.reviews, key=lambda review: review.submittedAt)
-        if review.human
-        and review.login.lower() == login
-        and review.state in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED")
-        and (evidence.mergedAt is None or review.submittedAt <= evidence.mergedAt)
-    ]
-    if not reviews or (reviews[-1].state == "APPROVED" and reviews[-1].commit != evidence.head):
-        return None
-    return reviews[-1].state
+def entitled(owners: list[str], approvers: list[str], teams: dict[str, list[str]]) -> frozenset[str]:
+    """People who own a path and are approvers, lower case; teams that own by name need not be resolved twice."""
+    names = {owner.lower() for owner in owners}
+    both = [approver for approver in approvers if approver.lower() in names]
+    others = [approver for approver in approvers if approver.lower() not in names]
+    return members(both, teams) | (members(others, teams) & members(owners, teams))

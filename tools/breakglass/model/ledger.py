@@ -2,7 +2,8 @@
 
 Paths on the ledger branch:
 
-* `activations/<id>/evidence.json`: what the approval stood on.
+* `activations/<id>/evidence.json`: what the verdict stood on.
+* `activations/<id>/verdict.json`: who approved, what was needed, and why it was refused if it was.
 * `activations/<id>/<cluster>/opened.json`, `closed.json`, `refused.json`: what became of it in a cluster.
 * `activations/<id>/<cluster>/swept-<digest>.json`: the residue that was listed for deletion there is gone.
 * `drills/<overlay>/<time>-<cluster>.json`: receipt of a drill.
@@ -25,6 +26,27 @@ from breakglass.model.finding import Finding
 from breakglass.model.inventory import ForeignChange
 from breakglass.model.name import ActivationId, ClusterName, Login, OverlayName
 from breakglass.model.time import Instant
+
+
+class Disregarded(Strict):
+    """An approval that did not count."""
+
+    login: Login
+    why: str
+
+
+class Judged(Strict):
+    """The verdict on an opening, as the applier came to it; `breakglass verdict` comes to it again."""
+
+    kind: Literal["Verdict"] = "Verdict"
+    activation: ActivationId
+    commit: str
+    approvedBy: list[Login]
+    approvals: int = Field(description="How many distinct people had to approve.")
+    teams: int = Field(description="From how many different teams.")
+    reasons: list[str] = Field(description="Why so many.")
+    disregarded: list[Disregarded]
+    findings: list[str]
 
 
 class Opened(Strict):
@@ -120,9 +142,10 @@ class Heartbeat(Strict):
     at: Instant
 
 
-Event = Opened | Closed | Swept | Refusal | Drilled | Heartbeat | Evidence
+Event = Judged | Opened | Closed | Swept | Refusal | Drilled | Heartbeat | Evidence
 
 _KINDS: dict[str, type[Event]] = {
+    "Verdict": Judged,
     "Opened": Opened,
     "Closed": Closed,
     "Swept": Swept,
@@ -136,6 +159,11 @@ _KINDS: dict[str, type[Event]] = {
 def evidence_path(activation_id: str) -> str:
     """Path of an activation's evidence on the ledger."""
     return f"activations/{activation_id}/evidence.json"
+
+
+def verdict_path(activation_id: str) -> str:
+    """Path of the verdict on an activation on the ledger."""
+    return f"activations/{activation_id}/verdict.json"
 
 
 def opened_path(activation_id: str, cluster: str) -> str:
@@ -156,6 +184,8 @@ def event_path(event: Event, activation_id: str = "") -> str:
         activation_id: the activation, for evidence, which does not name it.
     """
     match event:
+        case Judged():
+            return verdict_path(event.activation)
         case Opened():
             return opened_path(event.activation, event.cluster)
         case Closed():

@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, model_validator
 
 from breakglass.model.document import Strict
+from breakglass.model.gate import Channel, Rule, Solo
 from breakglass.model.name import Approver, ClusterName, KindName, Login, NamespaceName, RelativePath, RepositoryName
 from breakglass.model.time import Duration
 
 API_VERSION = "breakglass.dev/v1alpha1"
 POLICY_FILE = "breakglass.yaml"
 
+Sha = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 HttpUrl = Annotated[
     str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$", max_length=300)
 ]
@@ -38,6 +40,12 @@ class ForgeSettings(Strict):
         None, ge=1, description="Number of the repository, which a rename keeps: `gh api repos/OWNER/NAME --jq .id`."
     )
     ownerId: int | None = Field(None, ge=1, description="Number of the owner: `gh api users/OWNER --jq .id`.")
+    vouched: list[Sha] = Field(
+        [],
+        max_length=100,
+        description="Commits that somebody pushed to the default branch without a pull request, and that were looked "
+        "at since: without an entry here nothing opens for seven days after such a push.",
+    )
 
     @model_validator(mode="after")
     def _encrypted(self) -> Self:
@@ -57,6 +65,9 @@ class Bot(Strict):
     """The identity that opens and merges closing pull requests: a GitHub App of its own."""
 
     login: Login = Field(description="Login of the App, for example acme-breakglass[bot].")
+    appId: int | None = Field(
+        None, ge=1, description="The App's number: its check counts, and nobody else's of the same name."
+    )
 
 
 class ClusterSettings(Strict):
@@ -95,6 +106,9 @@ class Approvals(Strict):
 
     minimum: int = Field(ge=1, le=10, description="Distinct people; the author is never one of them.")
     approvers: list[Approver] = Field(min_length=1, description="Users (@login) and teams (@organisation/team).")
+    drilledWithinDays: int | None = Field(
+        None, ge=1, le=366, description="An overlay whose last passed drill is older needs one approval more."
+    )
 
 
 LabelName = Annotated[
@@ -155,6 +169,12 @@ class PolicySpec(Strict):
         description="A request that is merged later than this after it was made opens nothing."
     )
     approvals: Approvals
+    rules: list[Rule] = Field([], max_length=50, description="What denies an opening, or asks for more approvals.")
+    timeZone: str = Field(
+        "UTC", pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,60}$", description="IANA time zone of `time` in conditions."
+    )
+    solo: Solo | None = Field(None, description="Opening alone; nobody may where this is left out.")
+    notifications: list[Channel] = Field([], max_length=20, description="Who is told what.")
     kinds: list[KindName] = Field(min_length=1, description="Kinds that an overlay may contain.")
     namespaces: list[NamespaceName] | None = Field(
         None, min_length=1, description="Namespaces that an overlay may touch; those that overlays name where left out."
@@ -172,6 +192,11 @@ class PolicySpec(Strict):
                 raise ValueError(f"clusters.{name}.server must be https")
         if self.requestTimeToLive > timedelta(days=1):
             raise ValueError("requestTimeToLive is at most 24h: an approval of yesterday is no approval of tonight")
+        for what, named in (("rule", self.rules), ("channel", self.notifications)):
+            names = [each.name for each in named]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"two {what}s are named {twice[0]}")
         return self
 
 
