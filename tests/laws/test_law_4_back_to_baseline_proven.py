@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from breakglass.lifecycle.closing import not_returned
-from breakglass.model.errors import NotApplied
+from breakglass.model.errors import NotApplied, Refused
 from breakglass.model.inventory import InventoryObject
 from breakglass.model.manifest import by_key, key_of
 from laws import example
@@ -137,6 +137,26 @@ def test_a_baseline_that_moved_before_the_closing_was_recorded_is_not_taken_back
     world.servers["prod-eu"].install([moved])
     applied = world.apply("prod-eu")
     assert (applied.problems, [item.activation for item in applied.closed]) == ([], [activation.id])
+    assert world.servers["prod-eu"].state() == {**by_key(example.BASELINE), METRICS: moved}
+
+
+def test_what_could_not_be_brought_to_the_baseline_of_main_is_not_proven_to_be_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.open("widen-metrics")
+    world.apply("prod-eu")
+    world.clock.tick(HALF_HOUR)
+    world.agent("prod-eu")
+    moved = moved_baseline(world)
+
+    def denied(_cluster: InMemoryCluster, _inventory: object) -> None:
+        raise Refused("admission webhook denied the request: not tonight")
+
+    with monkeypatch.context() as night:
+        night.setattr(InMemoryCluster, "write_inventory", denied)
+        assert "not tonight" in world.apply("prod-eu").problems[0]
+    assert not any(path.endswith("closed.json") for path in world.ledger())
+    assert world.apply("prod-eu").problems == []
     assert world.servers["prod-eu"].state() == {**by_key(example.BASELINE), METRICS: moved}
 
 

@@ -208,6 +208,7 @@ def _renew_return_states(run: Run) -> None:
         try:
             run.cluster.write_inventory(inventory.model_copy(update={"objects": renewed}))
         except BreakglassError as error:
+            run.outdated.add(inventory.activation)
             run.problem(f"{inventory.activation} returns to the baseline as recorded: {error}")
 
 
@@ -294,6 +295,8 @@ def _opening(run: Run, window: Window, inventories: Mapping[str, Inventory]) -> 
         approved_by = tuple(approval.verdict.approved_by) if approval.verdict else ()
     content, changes = run.main.delta(window, run.name)
     findings = _judge_delta(window, content, changes, inventories)
+    if known is None:
+        findings += run.main.promise(window, run.name)
     if findings:
         run.applied.refused[window.id] = findings
         return None

@@ -47,12 +47,14 @@ def _prove_again(run: Run, inventories: tuple[Inventory, ...]) -> set[str]:
     A late write of a dying applier ends here as well.
 
     Returns:
-        Ids of all that are closed and proven; those that are not keep their inventory.
+        Ids of all that are closed and proven; those that are not, or only to a baseline that main has moved on from,
+        keep their inventory.
     """
     for inventory in inventories:
         if inventory.phase == "closed" and inventory not in run.applied.closed:
             close_by(run, {inventory.activation: inventory.cause or "expired"}, inventories)
-    return {inventory.activation for inventory in inventories if inventory in run.applied.closed}
+    proven = {inventory.activation for inventory in inventories if inventory in run.applied.closed}
+    return proven - run.outdated
 
 
 def _approval_again(run: Run, identity: str, told: frozenset[str]) -> None:

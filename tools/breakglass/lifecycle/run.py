@@ -63,12 +63,14 @@ class Run:
 
     Attributes:
         ended: ids of the windows that this run ended.
+        outdated: ids of the windows whose inventory could not be brought to the baseline of main.
         events: path on the ledger → what this run adds besides what the inventories say.
     """
 
     applier: Applier
     applied: Applied
     ended: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
     events: dict[str, Event] = field(default_factory=dict)
 
     @property
