@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from breakglass.model.manifest import ObjectKey, key_of
@@ -52,12 +52,15 @@ METRICS = network_policy("data", "metrics", "postgres", "prometheus")
 BASELINE = (
     deployment("data", "postgres", 5432),
     deployment("ops", "bastion", 22),
+    deployment("data", "cache", 6379),
     DEFAULT_DENY,
     METRICS,
 )
 
 KINDS = ["NetworkPolicy.networking.k8s.io"]
 OPENS = {"from": "ops/bastion", "to": "data/postgres", "port": 5432}
+_EVERYBODY = ({"namespaceSelector": {}}, {"cidr": "0.0.0.0/0"}, {"cidr": "::/0"})
+LIFTS = [{"from": source, "to": "data/cache", "protocol": "*"} for source in _EVERYBODY]
 
 _COMPONENT = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
 _TICKET = {
@@ -84,7 +87,7 @@ def _metrics_patch() -> Object:
     return patch
 
 
-def contract(name: str, parameters: list[str], maximum: str = "4h") -> Object:
+def contract(name: str, parameters: list[str], maximum: str = "4h", opens: Sequence[Object] = (OPENS,)) -> Object:
     schema = {"type": "object", "additionalProperties": False, "required": parameters}
     return {
         "apiVersion": "breakglass.dev/v1alpha1",
@@ -96,7 +99,7 @@ def contract(name: str, parameters: list[str], maximum: str = "4h") -> Object:
             "duration": {"default": "30m", "maximum": maximum},
             "approvals": {"minimum": 2, "approvers": [TEAM]},
             "parameters": schema | {"properties": {parameter: {"type": "string"} for parameter in parameters}},
-            "contract": {"opens": [OPENS]},
+            "contract": {"opens": list(opens)},
         },
     }
 
@@ -126,7 +129,7 @@ def files() -> dict[str, bytes]:
             "policy.yaml": _added("none"),
         },
         "lift-isolation": {
-            "overlay.yaml": contract("lift-isolation", []),
+            "overlay.yaml": contract("lift-isolation", [], opens=LIFTS),
             "kustomization.yaml": _COMPONENT | {"patches": [{"path": "default-deny.yaml"}]},
             "default-deny.yaml": {name: DEFAULT_DENY[name] for name in ("apiVersion", "kind", "metadata")}
             | {"$patch": "delete"},

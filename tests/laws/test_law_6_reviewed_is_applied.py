@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -84,7 +85,28 @@ def overlay_grew(world: World, activation: Activation, pull: PullRequest) -> Non
     world.merge(pull)
 
 
+def contract_broken(world: World, activation: Activation, pull: PullRequest) -> None:
+    """The baseline on main shuts what the contract promises to open, and no check was asked again."""
+    del activation
+    shut = example.network_policy("ops", "shut", "bastion", None)
+    shut["spec"] |= {"policyTypes": ["Egress"], "egress": []}
+    cache = next(
+        f"base/{index}.yaml" for index, item in enumerate(example.BASELINE) if item["metadata"]["name"] == "cache"
+    )
+    world.commit({cache: json.dumps(shut).encode()})
+    world.merge(pull)
+
+
+def main_pushed(world: World, activation: Activation, pull: PullRequest) -> None:
+    """Somebody with rights enough pushed to main in the week before."""
+    del activation
+    world.forge.moved("main", "push", world.commit({"docs/x.md": b"x"}), "mallory")
+    world.merge(pull)
+
+
 MEDDLING: dict[Meddle, str] = {
+    contract_broken: "contract-still-shut",
+    main_pushed: "main-moved",
     merged_by_hand: "merge-head",
     squashed: "merge-head",
     pushed_after_the_approval: "approval-missing",

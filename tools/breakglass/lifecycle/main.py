@@ -7,16 +7,19 @@ from dataclasses import dataclass, field
 from threading import Lock, RLock
 from typing import Any, cast
 
+from breakglass.analysis.contract import assess
+from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle import ledger
 from breakglass.lifecycle.approval import Approval, Gate, approval_of
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy, tip_of
-from breakglass.lifecycle.render import layered, render_baseline, render_delta
+from breakglass.lifecycle.render import desired_state, layered, render_baseline, render_delta
 from breakglass.lifecycle.windows import Window, all_windows
-from breakglass.model.activation import requester_of
+from breakglass.model.activation import activation_file, requester_of
 from breakglass.model.errors import BreakglassError, NotFound, Refused
+from breakglass.model.finding import Finding
 from breakglass.model.ledger import Event
 from breakglass.model.manifest import Change, Manifest
-from breakglass.model.overlay import Scope
+from breakglass.model.overlay import Scope, contract_for
 from breakglass.model.policy import ClusterSettings, Policy
 from breakglass.ports import Conditions, Forge, Renderer, Repository
 
@@ -71,6 +74,7 @@ class Main:
     _baselines: dict[str, tuple[Manifest, ...]] = field(default_factory=dict)
     _contents: dict[str, OverlayContent] = field(default_factory=dict)
     _deltas: dict[tuple[str, str], tuple[Change, ...]] = field(default_factory=dict)
+    _promises: dict[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
     _approvals: dict[str, Approval] = field(default_factory=dict)
     _scopes: tuple[Scope, ...] | None = None
     _told: tuple[str, frozenset[str]] = ("", frozenset())
@@ -150,6 +154,29 @@ class Main:
                 requester = requester_of(activation, policy)
                 self._deltas[window.id, root] = render_delta(self.renderer, activation, content, layer, requester)
             return content, self._deltas[window.id, root]
+
+    def promise(self, window: Window, cluster: str) -> tuple[Finding, ...]:
+        """What breaks the contract of a window's overlay, on the baseline that a cluster runs now.
+
+        The check of the pull request said so before; nothing that a check said counts here.
+
+        Raises:
+            Refused: overlay or baseline cannot be read or rendered, or the window is void.
+        """
+        content, changes = self.delta(window, cluster)
+        activation, policy = window.activation, window.policy
+        if activation is None or policy is None:
+            raise Refused(f"{window.id} is void", remedy="open a new request")
+        with self._lock:
+            root = self.settings(cluster).baseline
+            if (window.id, root) not in self._promises:
+                baseline = self.baseline(cluster)
+                contract = contract_for(content.overlay.spec.contract, requester_of(activation, policy))
+                desired, file = desired_state(baseline, [changes]), activation_file(window.id)
+                judged = assess(contract, baseline, desired, file, window.id, controllers_of(policy))
+                broken = tuple(finding for finding in judged.findings if finding.severity == "error")
+                self._promises[window.id, root] = broken
+            return self._promises[window.id, root]
 
     def approval(self, window: Window) -> Approval:
         """Whether a window was approved, by evidence fetched now.
