@@ -460,3 +460,60 @@ def test_a_workflow_is_started_once(github: GitHub, forge: Forge) -> None:
     for workflow in ("../open.yml", "open", "a/b.yml", "x.yml?y"):
         with pytest.raises(Refused, match="no file name"):
             github("ann").dispatch(workflow, {})
+
+
+def test_who_moved_a_branch_is_told_newest_first(
+    opened: GitHubForge, forge: Forge, author: Clone, clock: Waits
+) -> None:
+    since = clock.now() - timedelta(days=7)
+    (made,) = opened.moves("request", since)
+    assert (made.how, made.before, made.after) == ("branch_creation", "0" * 40, opened.pull_request(1).head)
+    author.commit({"request.yaml": "2\n"}, "more")
+    forge.seed(author.directory, branch="request")
+    newest = opened.moves("request", since)[0]
+    assert newest.after == author.git("rev-parse", "HEAD")
+    assert opened.moves("request", newest.at + timedelta(seconds=1)) == ()
+    assert opened.moves("nobodys", since) == ()
+
+
+def test_an_account_is_told_as_it_is_now(opened: GitHubForge, forge: Forge) -> None:
+    known = opened.account("bob")
+    assert (known.login, known.human, known.suspended, known.member) == ("bob", True, False, True)
+    before = asked(forge, "GET", "/orgs/.*")
+    assert opened.account("bob", member=True).member
+    assert asked(forge, "GET", "/orgs/.*") == before
+    with pytest.raises(NotFound):
+        opened.account("nobody")
+
+
+def test_the_rules_of_a_branch_are_told_with_their_ruleset(opened: GitHubForge, forge: Forge) -> None:
+    assert opened.rules("main") == ()
+    for ruleset in platform_rulesets(1):
+        forge.state.rulesets[forge.state.new_id()] = ruleset
+    assert {rule.type for rule in opened.rules("main")} == {"pull_request", "deletion", "non_fast_forward"}
+
+
+def test_a_check_is_reported_by_an_app_alone(opened: GitHubForge, forge: Forge, clock: Waits, head: str) -> None:
+    with pytest.raises(Refused, match="authenticate via a GitHub App"):
+        opened.report_check(head, "success", "fine", "page")
+    token = forge.workflow_token({"checks": "write", "metadata": "read"})
+    workflow = GitHubForge(repository="acme/platform", token=token, clock=clock, api=forge.api_url)
+    workflow.report_check(head, "failure", "t" * 500, "s" * 100_000)
+    (run,) = forge.state.check_runs.values()
+    assert (run.name, run.head_sha, run.status, run.conclusion) == ("breakglass", head, "completed", "failure")
+    assert (len(run.title or ""), len(run.summary or "")) == (200, 65_000)
+
+
+def test_an_alarm_is_one_issue_however_often_it_sounds(opened: GitHubForge, github: GitHub, forge: Forge) -> None:
+    forged = github("bob").alarm("closing-failed", "not mine", "x")
+    first = opened.alarm("closing-failed", "closing failed", "why")
+    assert first != forged
+    assert opened.alarm("closing-failed", "closing failed", "again") == first
+    assert opened.alarm("solo", "opened alone", "who") != first
+    assert [comment.body for comment in forge.state.comments.values()] == ["again"]
+
+
+def test_a_reply_is_a_comment_of_its_own(opened: GitHubForge, forge: Forge) -> None:
+    for body in ("one", "two"):
+        opened.reply(1, body)
+    assert [comment.body for comment in forge.state.comments.values()] == ["one", "two"]

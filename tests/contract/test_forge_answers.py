@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from forge_users import Api, Clone
 from github_schema import VERSIONS, NotGitHub, assert_requests_are_githubs, check_answer, operation
 
 from breakglass_lab.forge import App, Event, Forge
+from breakglass_lab.forge.answers import team_id
 from breakglass_lab.forge.exchange import Endpoint
 from breakglass_lab.forge.rest import ENDPOINTS
 
@@ -37,6 +39,18 @@ def _life(
     assert api()("PUT", f"{REPO}/pulls/{second}/merge", {}).status_code == 405
     assert api()("PUT", f"{REPO}/pulls/{second}/merge", {}).status_code == 405
     ruleset = api()("GET", f"{REPO}/rulesets", code=200)[0]["id"]
+    forge.state.change_user("bob", outside=True)
+    settings = {
+        "wait_timer": 5,
+        "prevent_self_review": True,
+        "reviewers": [
+            {"type": "User", "id": forge.state.account_id("ines")},
+            {"type": "Team", "id": team_id(forge.state, "incident-commanders")},
+        ],
+        "deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True},
+    }
+    api("adam")("PUT", f"{REPO}/environments/breakglass", settings, 200)
+    api("adam")("POST", f"{REPO}/environments/breakglass/deployment-branch-policies", {"name": "main"}, 200)
     return {
         "number": number,
         "sha": head,
@@ -102,6 +116,14 @@ PATHS = (
     f"{REPO}/rulesets/{{ruleset_id}}",
     f"{REPO}/rulesets/rule-suites",
     f"{REPO}/rules/branches/main",
+    f"{REPO}/activity",
+    f"{REPO}/issues/{{number}}",
+    f"{REPO}/actions/permissions",
+    f"{REPO}/actions/permissions/workflow",
+    f"{REPO}/environments",
+    f"{REPO}/environments/breakglass",
+    f"{REPO}/environments/breakglass/deployment-branch-policies",
+    "/orgs/acme/outside_collaborators",
 )
 
 
@@ -162,6 +184,25 @@ def test_every_change_answers_as_the_description_says(
         return response.json() if response.content else None
 
     change(adam, "PATCH", REPO, {"description": "the platform", "allow_auto_merge": False}, 200)
+    change(adam, "PATCH", REPO, {"delete_branch_on_merge": True}, 200)
+    actions = {"enabled": True, "allowed_actions": "selected", "sha_pinning_required": True}
+    change(adam, "PUT", f"{REPO}/actions/permissions", actions, 204)
+    change(adam, "GET", f"{REPO}/actions/permissions", None, 200)
+    tokens = {"default_workflow_permissions": "write", "can_approve_pull_request_reviews": True}
+    change(adam, "PUT", f"{REPO}/actions/permissions/workflow", tokens, 204)
+    change(ann, "PUT", f"{REPO}/actions/workflows/apply.yml/disable", None, 204)
+    change(ann, "PUT", f"{REPO}/actions/workflows/apply.yml/enable", None, 204)
+    environment = f"{REPO}/environments/breakglass"
+    custom = {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}}
+    change(adam, "PUT", environment, custom, 200)
+    policies = f"{environment}/deployment-branch-policies"
+    policy = change(adam, "POST", policies, {"name": "main", "type": "branch"}, 200)["id"]
+    change(adam, "DELETE", f"{policies}/{policy}", None, 204)
+    change(adam, "DELETE", environment, None, 204)
+    membership = "/orgs/acme/teams/readers/memberships/bob"
+    forge.state.organisation = replace(forge.state.organisation, owners=("adam",))
+    change(adam, "PUT", membership, {"role": "member"}, 200)
+    change(adam, "DELETE", membership, None, 204)
     change(ann, "POST", f"{REPO}/git/refs", {"ref": "refs/heads/new", "sha": sha}, 201)
     change(ann, "PATCH", f"{REPO}/git/refs/heads/new", {"sha": sha, "force": True}, 200)
     change(ann, "DELETE", f"{REPO}/git/refs/heads/new", None, 204)

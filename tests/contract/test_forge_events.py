@@ -61,6 +61,7 @@ def test_the_life_of_a_pull_request_by_users(
 def test_a_jobs_token_starts_nothing_but_dispatches(
     events: Events, forge: Forge, api: Callable[..., Api], clone: Callable[..., Clone]
 ) -> None:
+    forge.state.workflows_may_approve = True
     permissions = {"contents": "write", "pull_requests": "write", "actions": "write"}
     token = forge.workflow_token(permissions)
     job = api(token=token)
@@ -107,6 +108,10 @@ def test_every_payload_is_githubs(
     api()("GET", f"{PULLS}/1")
     api()("PUT", f"{PULLS}/1/merge", {}, 200)
     clone().git("push", "--quiet", "origin", ":topic")
+    comment = api("bob")("POST", f"{REPO}/issues/1/comments", {"body": "/breakglass status"}, 201)["id"]
+    api("bob")("PATCH", f"{REPO}/issues/comments/{comment}", {"body": "never mind"}, 200)
+    api()("POST", f"{REPO}/issues", {"title": "late", "labels": ["breakglass"]}, 201)
+    api(token=app_token())("POST", f"{REPO}/issues/2/comments", {"body": "by the App"}, 201)
     workflow = f"{REPO}/actions/workflows/apply.yml/dispatches"
     api()("POST", workflow, {"ref": "main", "inputs": {"cluster": "prod-eu"}}, 204)
     api(token=app_token())("POST", f"{REPO}/dispatches", {"event_type": "expired", "client_payload": {"id": "x"}}, 204)
@@ -115,11 +120,65 @@ def test_every_payload_is_githubs(
         "push",
         "pull_request",
         "pull_request_review",
+        "issue_comment",
         "workflow_dispatch",
         "repository_dispatch",
     }
     for event in seen:
         WebhookNamespace.parse(event.name, json.dumps(dict(event.payload)))
+
+
+def test_a_run_announces_itself_to_the_default_branch(events: Events, forge: Forge, pull: Callable[..., Any]) -> None:
+    pull()
+    opened = events()[1]
+    run = forge.runs.start(".github/workflows/check.yml", opened, "check")
+    forge.runs.update(run.id, "in_progress")
+    forge.runs.update(run.id, "completed", "failure")
+    seen = events()
+    assert names(seen) == [("workflow_run", action) for action in ("requested", "in_progress", "completed")]
+    for event in seen:
+        WebhookNamespace.parse(event.name, json.dumps(dict(event.payload)))
+        assert (event.ref, event.sha) == ("refs/heads/main", forge.state.bare.tip("refs/heads/main"))
+    shown = seen[-1].payload["workflow_run"]
+    head = opened.payload["pull_request"]["head"]["sha"]
+    assert (shown["name"], shown["event"], shown["conclusion"]) == ("check", "pull_request", "failure")
+    assert (shown["head_sha"], shown["head_branch"]) == (head, "topic")
+    (reference,) = shown["pull_requests"]
+    assert (reference["number"], reference["head"]["sha"], reference["base"]["ref"]) == (1, head, "main")
+
+
+def test_a_comment_is_an_event_unless_a_job_wrote_it(
+    events: Events, forge: Forge, api: Callable[..., Api], pull: Callable[..., Any]
+) -> None:
+    pull()
+    api("bob")("POST", f"{REPO}/issues", {"title": "late"}, 201)
+    events()
+    job = api(token=forge.workflow_token({"issues": "write"}))
+    job("POST", f"{REPO}/issues/1/comments", {"body": "by a job"}, 201)
+    assert events() == []
+    for number in (1, 2):
+        api("bob")("POST", f"{REPO}/issues/{number}/comments", {"body": "/breakglass status"}, 201)
+    on_pull, on_issue = events()
+    assert (on_pull.name, on_pull.action, on_pull.actor) == ("issue_comment", "created", "bob")
+    assert (on_pull.ref, on_pull.sha) == ("refs/heads/main", forge.state.bare.tip("refs/heads/main"))
+    assert on_pull.payload["issue"]["pull_request"]["url"].endswith("/pulls/1")
+    assert "pull_request" not in on_issue.payload["issue"]
+    assert on_issue.payload["comment"]["body"] == "/breakglass status"
+    assert on_issue.payload["sender"]["login"] == "bob"
+
+
+def test_a_pull_request_has_its_target_on_the_default_branch(
+    events: Events, forge: Forge, api: Callable[..., Api], clone: Callable[..., Clone]
+) -> None:
+    clone().branch("release", {"release.txt": "one\n"})
+    clone().branch("topic", {"note.txt": "one\n"}, base="origin/release")
+    events()
+    api()("POST", PULLS, {"title": "T", "head": "topic", "base": "release"}, 201)
+    (opened,) = events()
+    assert opened.target is not None
+    assert (opened.target.name, opened.target.action) == ("pull_request_target", "opened")
+    assert (opened.target.ref, opened.target.sha) == ("refs/heads/main", forge.state.bare.tip("refs/heads/main"))
+    assert opened.target.payload == opened.payload
 
 
 def test_a_schedule_runs_on_the_default_branch(events: Events, forge: Forge) -> None:

@@ -8,6 +8,7 @@ import pytest
 from forge_users import Api, Clock, Clone
 
 from breakglass_lab.forge import App, BypassActor, Forge, Rule, Ruleset, platform_rulesets
+from breakglass_lab.forge.rulesets import GITHUB_ACTIONS_ID
 
 REPO = "/repos/acme/platform"
 PULLS = f"{REPO}/pulls"
@@ -281,6 +282,84 @@ class TestRequiredChecks:
     def test_a_user_makes_no_check_run(self, api: Callable[..., Api], pull: Callable[..., Any]) -> None:
         body = {"name": "check", "head_sha": pull()["head"]["sha"], "conclusion": "success"}
         assert api()("POST", f"{REPO}/check-runs", body).status_code == 403
+
+
+class TestChecksOfTheApp:
+    """A check pinned to the project's App: neither a job nor a person with write can forge it."""
+
+    @pytest.fixture
+    def rulesets(self, app: App) -> tuple[Ruleset, ...]:
+        return platform_rulesets(app.id, checks=("breakglass",), checks_app_id=app.id)
+
+    def test_only_the_app_satisfies_it(
+        self, api: Callable[..., Api], forge: Forge, app: App, app_token: Callable[..., str], pull: Callable[..., Any]
+    ) -> None:
+        sha = pull()["head"]["sha"]
+        approve(api, 1, "bob")
+        told = {"name": "breakglass", "head_sha": sha, "conclusion": "success"}
+        job = api(token=forge.workflow_token({"checks": "write", "statuses": "write"}))
+        forged = job("POST", f"{REPO}/check-runs", told, 201)
+        assert forged["app"]["id"] == GITHUB_ACTIONS_ID
+        for who in (api(), job):
+            who("POST", f"{REPO}/statuses/{sha}", {"state": "success", "context": "breakglass"}, 201)
+        assert merge(api(), 1)[0] == 405
+        robot = api(token=app_token())
+        assert robot("POST", f"{REPO}/check-runs", told, 201)["app"]["id"] == app.id
+        assert merge(api(), 1)[0] == 200
+
+    def test_a_job_can_neither_change_nor_hide_it(
+        self, api: Callable[..., Api], forge: Forge, app_token: Callable[..., str], pull: Callable[..., Any]
+    ) -> None:
+        sha = pull()["head"]["sha"]
+        approve(api, 1, "bob")
+        told = {"name": "breakglass", "head_sha": sha, "conclusion": "failure"}
+        pinned = api(token=app_token())("POST", f"{REPO}/check-runs", told, 201)["id"]
+        job = api(token=forge.workflow_token({"checks": "write"}))
+        assert job("PATCH", f"{REPO}/check-runs/{pinned}", {"conclusion": "success"}).status_code == 403
+        job("POST", f"{REPO}/check-runs", {**told, "conclusion": "success"}, 201)
+        assert merge(api(), 1)[0] == 405
+        shown = api()("GET", f"{REPO}/commits/{sha}/check-runs", check_name="breakglass", code=200)["check_runs"]
+        assert {run["app"]["slug"]: run["conclusion"] for run in shown} == {
+            "acme-breakglass": "failure",
+            "github-actions": "success",
+        }
+
+    def test_a_status_of_the_app_counts(
+        self, api: Callable[..., Api], app_token: Callable[..., str], pull: Callable[..., Any]
+    ) -> None:
+        sha = pull()["head"]["sha"]
+        approve(api, 1, "bob")
+        state = {"state": "success", "context": "breakglass"}
+        api(token=app_token())("POST", f"{REPO}/statuses/{sha}", state, 201)
+        assert merge(api(), 1)[0] == 200
+
+
+class TestChecksOfAnybody:
+    """A check that is pinned to nobody: whoever may write can forge it."""
+
+    @pytest.fixture
+    def rulesets(self, app: App) -> tuple[Ruleset, ...]:
+        return platform_rulesets(app.id, checks=("breakglass",), checks_app_id=None)
+
+    def test_a_writers_status_satisfies_it_and_a_readers_does_not(
+        self, api: Callable[..., Api], pull: Callable[..., Any]
+    ) -> None:
+        sha = pull()["head"]["sha"]
+        approve(api, 1, "bob")
+        forged = {"state": "success", "context": "breakglass"}
+        assert api("rita")("POST", f"{REPO}/statuses/{sha}", forged).status_code == 403
+        assert merge(api(), 1)[0] == 405
+        api()("POST", f"{REPO}/statuses/{sha}", forged, 201)
+        assert merge(api(), 1)[0] == 200
+
+    def test_a_jobs_check_run_satisfies_it(
+        self, api: Callable[..., Api], forge: Forge, pull: Callable[..., Any]
+    ) -> None:
+        sha = pull()["head"]["sha"]
+        approve(api, 1, "bob")
+        job = api(token=forge.workflow_token({"checks": "write"}))
+        job("POST", f"{REPO}/check-runs", {"name": "breakglass", "head_sha": sha, "conclusion": "success"}, 201)
+        assert merge(api(), 1)[0] == 200
 
 
 def test_an_ancestor_pushed_to_the_base_marks_the_pull_request_as_merged(

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from breakglass import __version__
-from breakglass_lab.forge import App, Event, Forge, Organisation, Role, User
+from breakglass_lab.forge import App, Event, Forge, Organisation, Role, User, environments
 from breakglass_lab.issuer import Issuer
 from breakglass_lab.runner import JobRun, Runner, WorkflowError, processes, workflow
 from breakglass_lab.runner.concurrency import Concurrency, Groups
@@ -316,7 +316,6 @@ permissions: {pull-requests: write, id-token: write}
 jobs:
   show:
     runs-on: ubuntu-24.04
-    environment: breakglass
     steps:
       - run: echo "secret=[$SECRET] variable=[$VARIABLE] identity=[${ACTIONS_ID_TOKEN_REQUEST_URL:-}]"
         shell: bash
@@ -348,6 +347,179 @@ def test_a_fork_gets_no_secret_no_identity_and_a_token_that_reads(
     assert asked[-1] == {"pull_requests": "read" if fork else "write"}
     assert ("secret=[] variable=[] identity=[]" in log) == fork
     assert ("secret=[***] variable=[hello] identity=[https://" in log) == (not fork)
+
+
+TRIGGER = """\
+name: {name}
+on: {on}
+permissions: {{id-token: write}}
+jobs:
+  {name}:
+    runs-on: ubuntu-24.04
+    environment: {environment}
+    steps:
+      - shell: bash
+        run: |
+          echo "at $GITHUB_REF $GITHUB_SHA base=[$GITHUB_BASE_REF] by $GITHUB_ACTOR from {version}"
+          echo "key=[${{KEY:+given}}] identity=[${{ACTIONS_ID_TOKEN_REQUEST_URL:+given}}] told=[$TOLD]"
+        env:
+          KEY: ${{{{ secrets.BREAKGLASS_APP_KEY }}}}
+          TOLD: {told}
+"""
+TARGET_FILE = ".github/workflows/target.yml"
+
+
+def trigger(name: str, on: str, environment: str = "breakglass", told: str = "", version: str = "main") -> str:
+    return TRIGGER.format(name=name, on=on, environment=environment, told=told, version=version)
+
+
+@pytest.mark.parametrize("base", ["main", "release"])
+def test_pull_request_target_runs_mains_workflow_on_main_with_secrets(start: Start, base: str) -> None:
+    number = "${{ github.event.pull_request.number }}"
+    lab = start({TARGET_FILE: trigger("target", "pull_request_target", told=number)})
+    main = lab.git("rev-parse", "HEAD")
+    lab.push("release")
+    lab.git("checkout", "--quiet", "-B", "proposal", "main")
+    edited = trigger("target", "pull_request_target", version="the proposal")
+    commit = lab.commit({TARGET_FILE: edited, ".github/workflows/other.yml": edited})
+    lab.push("proposal")
+    lab.ask("POST", "/repos/acme/platform/pulls", {"title": "t", "head": "proposal", "base": base})
+    lab.runner.wait(timeout=SECONDS)
+    assert conclusions(lab) == [("target", "success")]
+    log = lab.runner.runs[0].log.read_text()
+    assert f"at refs/heads/main {main} base=[{base}] by alice from main" in log
+    assert "key=[given] identity=[given] told=[1]" in log
+    assert lab.check_runs(commit) == {"target": "success"}
+
+
+ENVIRONMENTS = ["breakglass", "BreakGlass", "{name: breakglass}", "${{ 'breakglass' }}"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_a_pull_request_that_names_an_environment_gets_nothing_of_it(start: Start, environment: str) -> None:
+    lab = start()
+    stolen = trigger("check", "pull_request", environment)
+    commit = pull_request(lab, {".github/workflows/check.yml": stolen})
+    lab.runner.wait(timeout=SECONDS)
+    assert conclusions(lab) == [("check", "failure")]
+    assert lab.check_runs(commit) == {"check": "failure"}
+    told = lab.runner.runs[0].log.read_text()
+    assert told == ('"refs/pull/1/merge" is not allowed to deploy to breakglass due to environment protection rules.\n')
+
+
+def test_a_branch_that_an_environment_does_not_admit_gets_nothing_of_it(start: Start) -> None:
+    lab = start({".github/workflows/push.yml": trigger("push", "push")})
+    lab.commit({"note": "second"})
+    lab.push("feature")
+    lab.push("main")
+    lab.runner.wait(timeout=SECONDS)
+    assert conclusions(lab) == [("push", "failure"), ("push", "success")]
+    assert "key=[given]" in lab.runner.runs[1].log.read_text()
+
+
+def test_an_environment_for_all_branches_gives_its_secrets_to_a_pull_request(start: Start) -> None:
+    lab = start({".github/workflows/show.yml": trigger("show", "pull_request")})
+    known = environments.find(lab.forge.state, "breakglass")
+    assert known is not None
+    environments.put(lab.forge.state, replace(known, restriction=None))
+    pull_request(lab, {"note": "second"})
+    lab.runner.wait(timeout=SECONDS)
+    assert "key=[given]" in lab.runner.runs[0].log.read_text()
+
+
+def test_an_unknown_environment_is_made_and_holds_nothing(start: Start) -> None:
+    lab = start({".github/workflows/show.yml": trigger("show", "pull_request", "preview")})
+    pull_request(lab, {"note": "second"})
+    lab.runner.wait(timeout=SECONDS)
+    assert "key=[] identity=[given]" in lab.runner.runs[0].log.read_text()
+    assert environments.find(lab.forge.state, "preview") is not None
+
+
+def test_a_comment_runs_mains_workflow_on_main(start: Start) -> None:
+    told = "${{ github.event.comment.body }} ${{ github.event.issue.pull_request.url }}"
+    lab = start({".github/workflows/comment.yml": trigger("comment", "{issue_comment: {types: [created]}}", told=told)})
+    main = lab.git("rev-parse", "HEAD")
+    pull_request(lab, {".github/workflows/comment.yml": trigger("comment", "issue_comment", version="the proposal")})
+    path = "/repos/acme/platform/issues"
+    written = lab.ask("POST", f"{path}/1/comments", {"body": "/breakglass status"}, login="bob")
+    lab.ask("PATCH", f"{path}/comments/{written['id']}", {"body": "/breakglass open"}, login="bob")
+    lab.ask("POST", path, {"title": "late"})
+    lab.ask("POST", f"{path}/2/comments", {"body": "on an issue"})
+    own = lab.forge.workflow_token({"issues": "write"})
+    lab.ask("POST", f"{path}/1/comments", {"body": "by a job"}, token=own)
+    lab.runner.wait(timeout=SECONDS)
+    assert conclusions(lab) == [("comment", "success")] * 2
+    first, second = (job.log.read_text() for job in lab.runner.runs)
+    assert f"at refs/heads/main {main} base=[] by bob from main" in first
+    pulls = f"{lab.forge.api_url}/repos/acme/platform/pulls/1"
+    assert f"key=[given] identity=[given] told=[/breakglass status {pulls}]" in first
+    assert "told=[on an issue ]" in second
+
+
+def test_a_review_runs_the_pull_requests_workflow_on_its_merge(start: Start) -> None:
+    told = "${{ github.event.review.state }}"
+    review = "{pull_request_review: {types: [submitted, dismissed]}}"
+    lab = start({".github/workflows/review.yml": trigger("review", review, '""', told)})
+    edited = {".github/workflows/review.yml": trigger("review", review, '""', told, version="the proposal")}
+    commit = pull_request(lab, edited)
+    reviews = "/repos/acme/platform/pulls/1/reviews"
+    given = lab.ask("POST", reviews, {"event": "APPROVE"}, login="bob")
+    lab.runner.wait(timeout=SECONDS)
+    lab.ask("PUT", f"{reviews}/{given['id']}/dismissals", {"message": "no"})
+    lab.runner.wait(timeout=SECONDS)
+    merge = lab.forge.state.bare.tip("refs/pull/1/merge")
+    for job, state in zip(lab.runner.runs, ("approved", "dismissed"), strict=True):
+        log = job.log.read_text()
+        assert f"at refs/pull/1/merge {merge} base=[] by" in log
+        assert "from the proposal" in log
+        assert f"key=[] identity=[given] told=[{state}]" in log
+    assert lab.check_runs(commit) == {"review": "success"}
+
+
+def test_a_finished_run_starts_another_on_main_with_what_it_was(start: Start) -> None:
+    run = "github.event.workflow_run"
+    told = f"${{{{ {run}.event }}}} ${{{{ {run}.conclusion }}}} ${{{{ {run}.pull_requests[0].number }}}}"
+    after = "{workflow_run: {workflows: [check], types: [completed]}}"
+    lab = start(
+        {
+            ".github/workflows/check.yml": trigger("check", "pull_request", '""'),
+            ".github/workflows/after.yml": trigger("after", after, told=told),
+        }
+    )
+    main = lab.git("rev-parse", "HEAD")
+    pull_request(lab, {".github/workflows/after.yml": trigger("after", after, version="the proposal")})
+    lab.runner.wait(timeout=SECONDS)
+    assert conclusions(lab) == [("check", "success"), ("after", "success")]
+    log = lab.runner.runs[1].log.read_text()
+    assert f"at refs/heads/main {main} base=[] by alice from main" in log
+    assert "key=[given] identity=[given] told=[pull_request success 1]" in log
+
+
+def test_runs_start_each_other_three_times_and_no_more(start: Start) -> None:
+    again = "{push: {}, workflow_run: {workflows: [again], types: [requested]}}"
+    lab = start({".github/workflows/again.yml": trigger("again", again, '""')})
+    lab.change()
+    lab.runner.wait(timeout=SECONDS)
+    assert len(lab.runner.runs) == 4
+
+
+@pytest.mark.parametrize("state", ["disabled_inactivity", "disabled_manually"])
+def test_a_disabled_workflow_is_not_run(start: Start, state: Any) -> None:
+    lab = start({".github/workflows/push.yml": trigger("push", "{push: {}, schedule: [{cron: 1 1 1 1 1}]}")})
+    lab.forge.set_workflow_state(".github/workflows/push.yml", state)
+    lab.change()
+    lab.forge.fire_schedule("1 1 1 1 1")
+    lab.forge.set_workflow_state(".github/workflows/push.yml", "active")
+    lab.runner.wait(timeout=SECONDS)
+    assert lab.runner.runs == ()
+
+
+def test_nothing_runs_where_actions_are_off(start: Start) -> None:
+    lab = start({".github/workflows/push.yml": trigger("push", "push")})
+    lab.forge.state.actions_enabled = False
+    lab.change()
+    lab.runner.wait(timeout=SECONDS)
+    assert lab.runner.runs == ()
 
 
 def test_a_schedule_runs_the_workflow_of_its_line(start: Start) -> None:

@@ -68,6 +68,8 @@ def dispatch(state: State, request: Request) -> Answer:
     2026-03-10).
     """
     path = _find(state, request)
+    if state.workflow_states.get(path, "active") != "active":
+        raise Refusal(422, "Cannot trigger a 'workflow_dispatch' on a disabled workflow")
     ref = request.text("ref").removeprefix("refs/heads/")
     sha = state.bare.tip(f"refs/heads/{ref}")
     if sha is None:
@@ -81,6 +83,18 @@ def dispatch(state: State, request: Request) -> Answer:
         return Answer(204)
     shown = answers.run(state, run)
     return Answer(200, {"workflow_run_id": run.id, "run_url": shown["url"], "html_url": shown["html_url"]})
+
+
+def enable(state: State, request: Request) -> Answer:
+    """PUT a workflow back to work."""
+    state.workflow_states[_find(state, request)] = "active"
+    return Answer(204)
+
+
+def disable(state: State, request: Request) -> Answer:
+    """PUT a workflow out of work."""
+    state.workflow_states[_find(state, request)] = "disabled_manually"
+    return Answer(204)
 
 
 def _inputs(workflow: Mapping[str, Any], request: Request) -> dict[str, str]:
@@ -174,6 +188,8 @@ READ, WRITE = ("actions", "read"), ("actions", "write")
 ENDPOINTS = (
     Endpoint("GET", f"{ACTIONS}/workflows", list_workflows, READ),
     Endpoint("GET", f"{ACTIONS}/workflows/<workflow_id>", get_workflow, READ),
+    Endpoint("PUT", f"{ACTIONS}/workflows/<workflow_id>/enable", enable, WRITE, "write"),
+    Endpoint("PUT", f"{ACTIONS}/workflows/<workflow_id>/disable", disable, WRITE, "write"),
     Endpoint("POST", f"{ACTIONS}/workflows/<workflow_id>/dispatches", dispatch, WRITE, "write"),
     Endpoint("GET", f"{ACTIONS}/workflows/<workflow_id>/runs", list_workflow_runs, READ),
     Endpoint("GET", f"{ACTIONS}/runs", list_runs, READ),

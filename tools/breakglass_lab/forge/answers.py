@@ -13,6 +13,7 @@ from breakglass_lab.forge.rulesets import GITHUB_ACTIONS_ID, Ruleset
 from breakglass_lab.forge.runs import Run
 from breakglass_lab.forge.state import (
     DEFAULT_BRANCH,
+    Activity,
     CheckRun,
     Comment,
     CommitStatus,
@@ -97,7 +98,9 @@ def optional_stamp(at: datetime | None) -> str | None:
 def account(state: State, login: str) -> Json:
     """Return the "simple user" of a login: a human, an App's account, or the organisation."""
     url = f"{state.api_url}/users/{quote(login)}"
-    kind = "Bot" if login.endswith("[bot]") else "Organization" if login == state.organisation.login else "User"
+    known = state.organisation.user(login)
+    kind = "Organization" if login == state.organisation.login else "Bot" if login.endswith("[bot]") else "User"
+    kind = kind if known is None else known.type
     return {
         "login": login,
         "id": state.account_id(login),
@@ -121,10 +124,12 @@ def optional_account(state: State, login: str | None) -> Json | None:
 def user(state: State, login: str) -> Json:
     """Return the public profile of a login."""
     known = state.organisation.user(login)
+    suspended = {} if known is None or known.suspended_at is None else {"suspended_at": stamp(known.suspended_at)}
     empty = dict.fromkeys(("company", "blog", "location", "hireable", "bio", "twitter_username"))
     return {
         **account(state, login),
         **empty,
+        **suspended,
         "name": login if known is None else known.name,
         "email": None if known is None else known.email,
         "public_repos": 0,
@@ -247,7 +252,7 @@ def full_repository(state: State, role: Role | None) -> Json:
         "allow_rebase_merge": False,
         "allow_auto_merge": state.allow_auto_merge,
         "allow_update_branch": False,
-        "delete_branch_on_merge": False,
+        "delete_branch_on_merge": state.delete_branch_on_merge,
     }
     return {
         **repository(state),
@@ -259,8 +264,19 @@ def full_repository(state: State, role: Role | None) -> Json:
     }
 
 
-def _association(state: State, login: str) -> str:
-    return "MEMBER" if state.organisation.user(login) is not None else "CONTRIBUTOR"
+def association(state: State, login: str) -> str:
+    """Return what somebody is to the repository, the strongest first.
+
+    An owner of the organisation is a MEMBER: OWNER is who the repository belongs to, here the organisation.
+    https://docs.github.com/en/graphql/reference/enums#commentauthorassociation
+    """
+    if login == state.organisation.login:
+        return "OWNER"
+    if state.organisation.member(login):
+        return "MEMBER"
+    if state.organisation.role(state.repository, login) is not None:
+        return "COLLABORATOR"
+    return "CONTRIBUTOR" if state.contributed(login) else "NONE"
 
 
 def _pull_end(state: State, ref: str, sha: str) -> Json:
@@ -327,7 +343,7 @@ def simple_pull(state: State, pull: PullRequest) -> Json:
         "head": _pull_end(state, pull.head_ref, pull.head_sha),
         "base": _pull_end(state, pull.base_ref, pull.base_sha),
         "_links": {name: {"href": href} for name, href in links.items()},
-        "author_association": _association(state, pull.author),
+        "author_association": association(state, pull.author),
         "auto_merge": None,
         "draft": pull.draft,
     }
@@ -380,7 +396,7 @@ def review(state: State, pull_request: PullRequest, given: Review) -> Json:
         "state": given.state,
         "html_url": html_url,
         "pull_request_url": pull_url,
-        "author_association": _association(state, given.login),
+        "author_association": association(state, given.login),
         "_links": {"html": {"href": html_url}, "pull_request": {"href": pull_url}},
         **submitted,
         "commit_id": given.commit_id,
@@ -557,7 +573,7 @@ def app(state: State, shown: App) -> Json:
         "created_at": stamp(state.created_at),
         "updated_at": stamp(state.created_at),
         "permissions": dict(shown.permissions),
-        "events": [],
+        "events": list(shown.events),
     }
 
 
@@ -581,7 +597,7 @@ def installation(state: State, shown: App) -> Json:
         "target_id": state.account_id(state.organisation.login),
         "target_type": "Organization",
         "permissions": dict(shown.permissions),
-        "events": [],
+        "events": list(shown.events),
         "created_at": stamp(state.created_at),
         "updated_at": stamp(state.created_at),
         "single_file_name": None,
@@ -655,7 +671,7 @@ def comment(state: State, given: Comment) -> Json:
         "created_at": stamp(given.created_at),
         "updated_at": stamp(given.updated_at),
         "issue_url": f"{state.repository_url}/issues/{given.issue}",
-        "author_association": _association(state, given.author),
+        "author_association": association(state, given.author),
     }
 
 
@@ -685,8 +701,25 @@ def issue(state: State, given: Issue) -> Json:
         "closed_at": optional_stamp(given.closed_at),
         "created_at": stamp(given.created_at),
         "updated_at": stamp(given.updated_at),
-        "author_association": _association(state, given.author),
+        "author_association": association(state, given.author),
     }
+
+
+def pull_as_issue(state: State, given: PullRequest) -> Json:
+    """Return a pull request as the issue it also is."""
+    as_issue = Issue(
+        given.id, given.number, given.title, given.body, given.author, (), (), given.created_at, given.updated_at,
+        given.closed_at,
+    )  # fmt: skip
+    html_url = f"{state.html_url}/pull/{given.number}"
+    links = {
+        "url": f"{state.repository_url}/pulls/{given.number}",
+        "html_url": html_url,
+        "diff_url": f"{html_url}.diff",
+        "patch_url": f"{html_url}.patch",
+        "merged_at": optional_stamp(given.merged_at),
+    }
+    return {**issue(state, as_issue), "html_url": html_url, "draft": given.draft, "pull_request": links}
 
 
 def workflow_id(path: str) -> int:
@@ -702,7 +735,7 @@ def workflow(state: State, path: str, name: str) -> Json:
         "node_id": node_id("Workflow", workflow_id(path)),
         "name": name,
         "path": path,
-        "state": "active",
+        "state": state.workflow_states.get(path, "active"),
         "created_at": stamp(state.created_at),
         "updated_at": stamp(state.created_at),
         "url": url,
@@ -714,7 +747,11 @@ def workflow(state: State, path: str, name: str) -> Json:
 def run(state: State, shown: Run) -> Json:
     """Return a workflow run."""
     url = f"{state.repository_url}/actions/runs/{shown.id}"
-    pulls = [state.pulls[shown.pull_request]] if shown.pull_request is not None else []
+    pulls = [
+        pull
+        for pull in state.open_pulls()
+        if shown.pull_request == pull.number or shown.head_branch == pull.head_ref or shown.head_sha == pull.head_sha
+    ]
     return {
         "id": shown.id,
         "node_id": node_id("WorkflowRun", shown.id),
@@ -731,7 +768,7 @@ def run(state: State, shown: Run) -> Json:
         "workflow_id": workflow_id(shown.workflow),
         "url": url,
         "html_url": f"{state.html_url}/actions/runs/{shown.id}",
-        "pull_requests": [pull_reference(state, pull) for pull in pulls if pull.open],
+        "pull_requests": [pull_reference(state, pull) for pull in pulls],
         "created_at": stamp(shown.created_at),
         "updated_at": stamp(shown.updated_at),
         "run_started_at": stamp(shown.created_at),
@@ -885,6 +922,20 @@ def rule_suite(state: State, suite: RuleSuite) -> Json:
         "pushed_at": stamp(suite.at),
         "result": suite.result,
         "evaluation_result": suite.result if suite.result != "bypass" else "fail",
+    }
+
+
+def activity(state: State, shown: Activity) -> Json:
+    """Return one move of a branch."""
+    return {
+        "id": shown.id,
+        "node_id": node_id("PushEvent", shown.id),
+        "before": shown.before,
+        "after": shown.after,
+        "ref": shown.ref,
+        "timestamp": stamp(shown.at),
+        "activity_type": shown.type,
+        "actor": optional_account(state, shown.actor),
     }
 
 

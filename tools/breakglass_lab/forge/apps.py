@@ -51,6 +51,9 @@ def identify(state: State, authorization: str) -> Identity:
     identity = state.tokens.get(token)
     if identity is None or (identity.expires_at is not None and identity.expires_at <= state.now()):
         raise Refusal(401, "Bad credentials")
+    user = state.organisation.user(identity.login) if identity.kind == "user" else None
+    if user is not None and user.suspended_at is not None:
+        raise Refusal(403, "Sorry. Your account was suspended.")
     return identity
 
 

@@ -178,7 +178,7 @@ def _pull(state: State, pull: PullRequest) -> Json:
         "headRepository": {"id": "", "name": state.repository, "nameWithOwner": state.full_name},
         "isCrossRepository": False,
         "reviewRequests": _connection([{"requestedReviewer": one} for one in asked]),
-        "reviews": _connection([_review(review) for review in pull.reviews if review.state != "PENDING"]),
+        "reviews": _connection([_review(state, review) for review in pull.reviews if review.state != "PENDING"]),
         "assignees": _connection([]),
         "labels": _connection([]),
         "projectCards": _connection([]),
@@ -190,11 +190,11 @@ def _pull(state: State, pull: PullRequest) -> Json:
     }
 
 
-def _review(review: Review) -> Json:
+def _review(state: State, review: Review) -> Json:
     return {
         "id": node_id("PullRequestReview", review.id),
         "author": {"login": review.login},
-        "authorAssociation": "MEMBER",
+        "authorAssociation": answers.association(state, review.login),
         "submittedAt": answers.stamp(review.submitted_at),
         "body": review.body,
         "state": review.state,
@@ -208,7 +208,7 @@ def _comment(state: State, identifier: int) -> Json:
     return {
         "id": node_id("IssueComment", identifier),
         "author": _person(comment.author),
-        "authorAssociation": "MEMBER",
+        "authorAssociation": answers.association(state, comment.author),
         "body": comment.body,
         "createdAt": answers.stamp(comment.created_at),
         "includesCreatedEdit": False,

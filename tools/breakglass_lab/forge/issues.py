@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from breakglass_lab.forge import answers
+from breakglass_lab.forge import answers, payloads
+from breakglass_lab.forge.events import Event
 from breakglass_lab.forge.exchange import Answer, Endpoint, Refusal, Request, invalid, not_found
 from breakglass_lab.forge.repositories import REPO
 from breakglass_lab.forge.state import Comment, Issue, State
@@ -33,7 +34,9 @@ def _find(state: State, request: Request) -> Issue:
 
 
 def get(state: State, request: Request) -> Answer:
-    """GET an issue."""
+    """GET an issue; a pull request is one too."""
+    if request.values["number"] in state.pulls:
+        return Answer(200, answers.pull_as_issue(state, state.pulls[request.values["number"]]))
     return Answer(200, answers.issue(state, _find(state, request)))
 
 
@@ -85,7 +88,13 @@ def create_comment(state: State, request: Request) -> Answer:
     now = state.now()
     comment = Comment(state.new_id(), number, request.identity.login, _body(request), now, now)
     state.comments[comment.id] = comment
+    _emit(state, payloads.issue_comment(state, comment, "created", request.identity), request)
     return Answer(201, answers.comment(state, comment))
+
+
+def _emit(state: State, event: Event | None, request: Request) -> None:
+    if event is not None:
+        state.emit(event, request.identity)
 
 
 def _find_comment(state: State, request: Request) -> Comment:
@@ -105,7 +114,10 @@ def update_comment(state: State, request: Request) -> Answer:
     comment = _find_comment(state, request)
     if request.identity.login != comment.author and answers.role_of(state, request.identity) == "read":
         raise Refusal(403, "Must have push access to change somebody else's comment.")
-    state.comments[comment.id] = replace(comment, body=_body(request), updated_at=state.now())
+    edited = replace(comment, body=_body(request), updated_at=state.now())
+    state.comments[comment.id] = edited
+    extra = {"changes": {"body": {"from": comment.body}}}
+    _emit(state, payloads.issue_comment(state, edited, "edited", request.identity, extra), request)
     return get_comment(state, request)
 
 

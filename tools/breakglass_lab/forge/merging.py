@@ -1,12 +1,12 @@
 """Merging a pull request, as git does it, with compare-and-swap on the base branch."""
 
 from breakglass_lab.forge import payloads
-from breakglass_lab.forge.bare import Commit, RefMovedError
+from breakglass_lab.forge.bare import ZERO, Commit, RefMovedError
 from breakglass_lab.forge.exchange import Answer, Endpoint, Refusal, Request, invalid
-from breakglass_lab.forge.protection import RefChange, merge_verdicts, note_suite, rules_for
+from breakglass_lab.forge.protection import RefChange, merge_verdicts, note_suite, push_refusal, rules_for
 from breakglass_lab.forge.pulls import PULL, find, know_mergeability
 from breakglass_lab.forge.refs import committer, moved
-from breakglass_lab.forge.state import PullRequest, State
+from breakglass_lab.forge.state import DEFAULT_BRANCH, PullRequest, State
 
 MODIFIED = "Base branch was modified. Review and try the merge again."
 
@@ -45,7 +45,21 @@ def merge(state: State, request: Request) -> Answer:
     )
     moved(state, change, request.identity, merged=pull.number)
     state.emit(payloads.pull_request(state, merged, "closed", request.identity), request.identity)
+    if state.delete_branch_on_merge:
+        _delete_head(state, merged, request)
     return Answer(200, {"sha": new, "merged": True, "message": "Pull Request successfully merged"})
+
+
+def _delete_head(state: State, pull: PullRequest, request: Request) -> None:
+    """Delete the branch of a merged pull request, unless a rule or somebody faster keeps it."""
+    change = RefChange(f"refs/heads/{pull.head_ref}", pull.head_sha, ZERO)
+    if pull.head_ref == DEFAULT_BRANCH or push_refusal(state, change, request.identity) is not None:
+        return
+    try:
+        state.bare.update_ref(change.ref, ZERO, pull.head_sha)
+    except RefMovedError:
+        return
+    moved(state, change, request.identity)
 
 
 def _check_open(state: State, pull: PullRequest, method: str) -> None:

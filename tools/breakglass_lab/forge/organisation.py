@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -12,6 +13,8 @@ from breakglass_lab.forge.rulesets import Ruleset
 Role = Literal["read", "write", "admin"]
 """A repository role: https://docs.github.com/en/organizations/managing-user-access-to-your-organizations-repositories.
 """
+
+AccountType = Literal["User", "Bot", "Organization"]
 
 ROLES: tuple[Role, ...] = ("read", "write", "admin")
 """The roles, weakest first."""
@@ -38,11 +41,19 @@ def new_private_key() -> str:
 
 @dataclass(frozen=True)
 class User:
-    """A human account; `email` is what their commits carry."""
+    """An account that is no App's; `email` is what their commits carry.
+
+    `outside`: no member of the organisation; with rights on the repository an outside collaborator. `suspended_at`:
+    since when they cannot act any more, as GitHub Enterprise Server and managed users know it; what they own and
+    approved stays.
+    """
 
     login: str
     name: str
     email: str
+    outside: bool = False
+    suspended_at: datetime | None = None
+    type: AccountType = "User"
 
 
 @dataclass(frozen=True)
@@ -56,13 +67,14 @@ class Team:
 
 @dataclass(frozen=True)
 class App:
-    """A GitHub App installed on the repository; `private_key` (PEM) signs its JWTs."""
+    """A GitHub App installed on the repository; `private_key` (PEM) signs its JWTs, `events` are its webhooks."""
 
     slug: str = "acme-breakglass"
     id: int = 482_001
     installation_id: int = 61_482_001
     permissions: Mapping[str, str] = field(default_factory=lambda: dict(APP_PERMISSIONS))
     private_key: str = field(default_factory=new_private_key, repr=False)
+    events: tuple[str, ...] = ()
 
     @property
     def login(self) -> str:
@@ -93,6 +105,11 @@ class Organisation:
     def team(self, slug: str) -> Team | None:
         """Return the team of that slug, or None."""
         return next((team for team in self.teams if team.slug == slug.lower()), None)
+
+    def member(self, login: str) -> bool:
+        """Tell whether somebody is a member of the organisation."""
+        user = self.user(login)
+        return user is not None and not user.outside
 
     def app(self, login: str) -> App | None:
         """Return the App that acts as `login` (`SLUG[bot]`), or None."""

@@ -8,7 +8,9 @@ from breakglass_lab.forge.bare import ZERO, Commit, Person
 from breakglass_lab.forge.events import Event
 from breakglass_lab.forge.exchange import Identity
 from breakglass_lab.forge.protection import RefChange
-from breakglass_lab.forge.state import DEFAULT_BRANCH, PullRequest, Review, State, node_id
+from breakglass_lab.forge.rulesets import GITHUB_ACTIONS_ID
+from breakglass_lab.forge.runs import Run
+from breakglass_lab.forge.state import DEFAULT_BRANCH, Comment, PullRequest, Review, State, node_id
 
 COMMIT_LIMIT = 2048
 """GitHub puts no more commits into a push payload."""
@@ -34,8 +36,13 @@ def pull_request(
         **(extra or {}),
         **_frame(state, identity.login),
     }
-    ref = f"refs/pull/{pull.number}/merge"
-    return Event("pull_request", payload, ref, state.bare.tip(ref) or pull.head_sha, identity.login, action)
+    ref, main = f"refs/pull/{pull.number}/merge", f"refs/heads/{DEFAULT_BRANCH}"
+    tip = state.bare.tip(main)
+    # Since 2025-12-08 always the default branch, whatever the base:
+    # https://github.blog/changelog/2025-11-07-actions-pull_request_target-and-environment-branch-protections-changes/
+    target = None if tip is None else Event("pull_request_target", payload, main, tip, identity.login, action)
+    sha = state.bare.tip(ref) or pull.head_sha
+    return Event("pull_request", payload, ref, sha, identity.login, action, target=target)
 
 
 def pull_request_review(state: State, pull: PullRequest, review: Review, action: str, identity: Identity) -> Event:
@@ -49,6 +56,70 @@ def pull_request_review(state: State, pull: PullRequest, review: Review, action:
     }
     ref = f"refs/pull/{pull.number}/merge"
     return Event("pull_request_review", payload, ref, state.bare.tip(ref) or pull.head_sha, identity.login, action)
+
+
+def issue_comment(
+    state: State, given: Comment, action: str, identity: Identity, extra: Mapping[str, Any] | None = None
+) -> Event | None:
+    """Return an issue_comment event, which runs on the default branch also for a pull request; None without one."""
+    main = f"refs/heads/{DEFAULT_BRANCH}"
+    tip = state.bare.tip(main)
+    if tip is None:
+        return None
+    shown = answers.comment(state, given)
+    through = None if identity.app is None else answers.app(state, identity.app)
+    payload = {
+        "action": action,
+        "issue": _commented_issue(state, given.issue),
+        "comment": {**shown, "performed_via_github_app": through, "reactions": _no_reactions(shown["url"])},
+        **(extra or {}),
+        **_frame(state, identity.login),
+    }
+    return Event("issue_comment", payload, main, tip, identity.login, action)
+
+
+def _commented_issue(state: State, number: int) -> dict[str, Any]:
+    if number in state.pulls:
+        shown = answers.pull_as_issue(state, state.pulls[number])
+    else:
+        shown = answers.issue(state, state.issues[number])
+    labels = [
+        {
+            "id": index,
+            "node_id": node_id("Label", index),
+            "url": f"{state.repository_url}/labels/{label['name']}",
+            "name": label["name"],
+            "color": "ededed",
+            "default": False,
+            "description": None,
+        }
+        for index, label in enumerate(shown["labels"], 1)
+    ]
+    return {**shown, "labels": labels, "reactions": _no_reactions(shown["url"]), "active_lock_reason": None}
+
+
+def _no_reactions(url: str) -> dict[str, Any]:
+    kinds = ("+1", "-1", "laugh", "hooray", "confused", "heart", "rocket", "eyes")
+    return {"url": f"{url}/reactions", "total_count": 0, **dict.fromkeys(kinds, 0)}
+
+
+def workflow_run(state: State, run: Run, action: str) -> Event | None:
+    """Return a workflow_run event of a run that was requested, is in progress or has completed; None without a default
+    branch, on which it runs.
+    """
+    main = f"refs/heads/{DEFAULT_BRANCH}"
+    tip = state.bare.tip(main)
+    if tip is None:
+        return None
+    suite = 100_000_000 + GITHUB_ACTIONS_ID
+    shown = {**answers.run(state, run), "check_suite_id": suite, "check_suite_node_id": node_id("CheckSuite", suite)}
+    payload = {
+        "action": action,
+        "workflow_run": shown,
+        "workflow": answers.workflow(state, run.workflow, run.name),
+        **_frame(state, run.actor),
+    }
+    return Event("workflow_run", payload, main, tip, run.actor, action, depth=run.depth)
 
 
 def push(state: State, change: RefChange, identity: Identity) -> Event:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from breakglass_lab.forge import answers
-from breakglass_lab.forge.exchange import Answer, Endpoint, Refusal, Request, not_found
+from breakglass_lab.forge.exchange import Answer, Endpoint, Refusal, Request, invalid, not_found
 from breakglass_lab.forge.organisation import Team
 from breakglass_lab.forge.repositories import REPO
 from breakglass_lab.forge.state import ACTIONS_LOGIN, State
@@ -43,15 +43,28 @@ def get_organisation(state: State, request: Request) -> Answer:
 def org_members(state: State, request: Request) -> Answer:
     """GET the members of the organisation."""
     _organisation(state, request)
-    return Answer(200, [answers.account(state, user.login) for user in state.organisation.users], items=True)
+    members = [user for user in state.organisation.users if not user.outside]
+    return Answer(200, [answers.account(state, user.login) for user in members], items=True)
 
 
 def is_org_member(state: State, request: Request) -> Answer:
-    """GET whether somebody is a member: 204 or 404."""
+    """GET whether somebody is a member: 204 or 404; 302 to the public members for one who is none themselves."""
     _organisation(state, request)
-    if state.organisation.user(request.values["login"]) is None:
+    asks, login = request.identity, request.values["login"]
+    if asks.kind == "user" and not state.organisation.member(asks.login):
+        place = f"{state.api_url}/orgs/{state.organisation.login}/public_members/{login}"
+        return Answer(302, headers={"Location": place})
+    if not state.organisation.member(login):
         raise not_found()
     return Answer(204)
+
+
+def outside_collaborators(state: State, request: Request) -> Answer:
+    """GET those with rights on the repository who are no members of the organisation."""
+    _organisation(state, request)
+    outside = [user for user in state.organisation.users if user.outside]
+    shown = [user for user in outside if state.organisation.role(state.repository, user.login) is not None]
+    return Answer(200, [answers.account(state, user.login) for user in shown], items=True)
 
 
 def _team(state: State, request: Request) -> Team:
@@ -93,6 +106,37 @@ def membership(state: State, request: Request) -> Answer:
     return Answer(200, {"url": url, "role": "member", "state": "active"})
 
 
+def _membership_change(state: State, request: Request) -> tuple[Team, str]:
+    """Return the team and the login of a change that an owner, or an App with the permission, may make."""
+    if request.identity.kind == "user" and request.identity.login not in state.organisation.owners:
+        raise Refusal(403, "Must be an organization owner or team maintainer.")
+    team, user = _team(state, request), state.organisation.user(request.values["login"])
+    if user is None:
+        raise not_found()
+    return team, user.login
+
+
+def join(state: State, request: Request) -> Answer:
+    """PUT somebody into a team; one who is no member of the organisation is only invited: `pending`."""
+    team, login = _membership_change(state, request)
+    if request.text("role", "member") not in ("member", "maintainer"):
+        raise invalid("role", resource="TeamMember")
+    member = state.organisation.member(login)
+    if member:
+        team = state.change_team(team.slug, lambda members: dict.fromkeys((*members, login)))
+    url = f"{answers.full_team(state, team)['url']}/memberships/{login}"
+    return Answer(200, {"url": url, "role": "member", "state": "active" if member else "pending"})
+
+
+def leave(state: State, request: Request) -> Answer:
+    """DELETE somebody from a team; 404 for one who is not in it."""
+    team, login = _membership_change(state, request)
+    if login not in team.members:
+        raise not_found()
+    state.change_team(team.slug, lambda members: (member for member in members if member != login))
+    return Answer(204)
+
+
 def permission(state: State, request: Request) -> Answer:
     """GET somebody's permission on the repository; an App is no collaborator."""
     login = request.values["login"]
@@ -116,10 +160,16 @@ def _rights(role: str | None) -> dict[str, bool]:
     }
 
 
-def collaborators(state: State, request: Request) -> Answer:  # noqa: ARG001  # a handler's signature
-    """GET everybody who has rights on the repository."""
+def collaborators(state: State, request: Request) -> Answer:
+    """GET everybody who has rights on the repository; `affiliation=outside` those who are no members."""
     shown = []
+    affiliation = request.query.get("affiliation", "all")
+    direct = state.organisation.rights.get(state.repository, {})
     for user in state.organisation.users:
+        if (affiliation == "outside" and not user.outside) or (
+            affiliation == "direct" and f"@{user.login}" not in direct
+        ):
+            continue
         role = state.organisation.role(state.repository, user.login)
         if role is not None:
             shown.append({**answers.account(state, user.login), "permissions": _rights(role), "role_name": role})
@@ -155,6 +205,9 @@ ENDPOINTS = (
     Endpoint("GET", TEAM, get_team, MEMBERS),
     Endpoint("GET", f"{TEAM}/members", team_members, MEMBERS),
     Endpoint("GET", f"{TEAM}/memberships/<login>", membership, MEMBERS),
+    Endpoint("PUT", f"{TEAM}/memberships/<login>", join, ("members", "write")),
+    Endpoint("DELETE", f"{TEAM}/memberships/<login>", leave, ("members", "write")),
+    Endpoint("GET", "/orgs/<org>/outside_collaborators", outside_collaborators, MEMBERS),
     Endpoint("GET", TEAM_BY_ID, get_team, MEMBERS),
     Endpoint("GET", f"{TEAM_BY_ID}/members", team_members, MEMBERS),
     Endpoint("GET", f"{TEAM_BY_ID}/memberships/<login>", membership, MEMBERS),

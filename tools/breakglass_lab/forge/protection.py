@@ -93,6 +93,8 @@ def _merge_violations(state: State, pull: PullRequest, rule: Rule) -> list[str]:
         return check_violations(state, pull, rule.parameters)
     if rule.type == "update":
         return ["Cannot update this protected ref."]
+    if rule.type == "merge_queue":
+        return ["Changes must be made through the merge queue"]
     return []
 
 
@@ -269,6 +271,8 @@ def _push_violation(state: State, change: RefChange, rule: Rule) -> str | None:
         return "Cannot update this protected ref."
     if rule.type == "pull_request":
         return "Changes must be made through a pull request."
+    if rule.type == "merge_queue":
+        return "Changes must be made through the merge queue"
     if rule.type == "required_status_checks":
         missing = missing_checks(state, change.new, rule.parameters["required_status_checks"])
         return missing[0] if missing else None

@@ -113,6 +113,8 @@ def _check_new(state: State, head: str, base: str) -> tuple[str, str, str]:
 
 def create(state: State, request: Request) -> Answer:
     """POST a pull request; the code owners of what it changes are asked for their review, unless it is a draft."""
+    if request.identity.kind == "workflow" and not state.workflows_may_approve:
+        raise Refusal(403, "GitHub Actions is not permitted to create or approve pull requests.")
     head, base = _branch_of(state, request.text("head")), request.text("base")
     title, body = request.text("title"), request.body.get("body")
     if not title.strip():

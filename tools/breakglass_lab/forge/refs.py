@@ -15,6 +15,7 @@ def moved(state: State, change: RefChange, identity: Identity, merged: int | Non
     """
     if merged is None:
         note_suite(state, change, identity.login, "pass")
+    state.note_activity(change.ref, change.old, change.new, identity.login, merged=merged is not None)
     state.pushers[change.ref] = identity.login
     state.emit(payloads.push(state, change, identity), identity)
     branch = change.ref.removeprefix("refs/heads/")

@@ -20,11 +20,13 @@ def get(state: State, request: Request) -> Answer:
 
 
 def update(state: State, request: Request) -> Answer:
-    """PATCH description and `allow_auto_merge`."""
+    """PATCH description, `allow_auto_merge` and `delete_branch_on_merge`."""
     if "description" in request.body:
         state.description = request.text("description")
     if "allow_auto_merge" in request.body:
         state.allow_auto_merge = request.flag("allow_auto_merge")
+    if "delete_branch_on_merge" in request.body:
+        state.delete_branch_on_merge = request.flag("delete_branch_on_merge")
     return get(state, request)
 
 

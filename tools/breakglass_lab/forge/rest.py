@@ -5,23 +5,26 @@ from collections.abc import Mapping
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
 
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, Rule
 
 from breakglass_lab.forge import (
     actions,
+    activity,
     apps,
     checks,
+    files,
     issues,
     merging,
     meta,
+    pagination,
     people,
     pulls,
     repositories,
     reviews,
     rules,
+    settings,
 )
 from breakglass_lab.forge.access import authorise
 from breakglass_lab.forge.exchange import Answer, Endpoint, Identity, Refusal, Request, not_found
@@ -37,7 +40,6 @@ REMOVED = ("assignee", "merge_commit_sha", "rate")
 """Fields that answers of the later version have no more:
 https://docs.github.com/en/rest/about-the-rest-api/breaking-changes.
 """
-PAGE_SIZE, PAGE_LIMIT = 30, 100
 DOCUMENTATION = "https://docs.github.com/rest"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -45,13 +47,16 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *people.ENDPOINTS,
     *apps.ENDPOINTS,
     *repositories.ENDPOINTS,
+    *files.ENDPOINTS,
     *pulls.ENDPOINTS,
     *reviews.ENDPOINTS,
     *merging.ENDPOINTS,
     *checks.ENDPOINTS,
     *issues.ENDPOINTS,
     *actions.ENDPOINTS,
+    *activity.ENDPOINTS,
     *rules.ENDPOINTS,
+    *settings.ENDPOINTS,
 )
 
 
@@ -112,7 +117,7 @@ class Rest:
         }
 
     def _send(self, answer: Answer, request: Request, headers: dict[str, str]) -> Sent:
-        body, link = _page(answer, request, self._state.api_url)
+        body, link = pagination.page(answer, request, self._state.api_url)
         headers |= {**answer.headers, **link}
         if body is None:
             del headers["Content-Type"]
@@ -143,29 +148,3 @@ def _body(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(parsed, dict):
         raise Refusal(422, "Invalid request.\n\nFor 'links/0/schema', the request body is not an object.")
     return parsed
-
-
-def _page(answer: Answer, request: Request, api_url: str) -> tuple[Any, dict[str, str]]:
-    """Return the part of a list a request asks for, and the Link header that leads to the others."""
-    if answer.items is False:
-        return answer.body, {}
-    items = answer.body if answer.items is True else answer.body[answer.items]
-    size = min(_number(request, "per_page", PAGE_SIZE), PAGE_LIMIT)
-    page, last = _number(request, "page", 1), max(1, -(-len(items) // size))
-    part = items[(page - 1) * size : page * size]
-    targets = {"prev": page - 1, "next": page + 1, "last": last, "first": 1}
-    if page <= 1:
-        del targets["prev"], targets["first"]
-    if page >= last:
-        del targets["next"], targets["last"]
-    url = api_url + quote(request.path)
-    links = [
-        f'<{url}?{urlencode({**request.query, "page": number})}>; rel="{name}"' for name, number in targets.items()
-    ]
-    body = part if answer.items is True else {**answer.body, answer.items: part}
-    return body, {"Link": ", ".join(links)} if links else {}
-
-
-def _number(request: Request, key: str, default: int) -> int:
-    text = request.query.get(key, "")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 10 else default

@@ -28,7 +28,7 @@ def create(state: State, request: Request) -> Answer:
     commit_id = request.text("commit_id", pull.head_sha)
     if state.bare.resolve(commit_id) != commit_id or not state.bare.is_ancestor(commit_id, pull.head_sha):
         raise Refusal(422, "Unprocessable Entity", ["Commit is not part of the pull request"])
-    _check_verdict(pull, login, verdict, request.text("body", ""))
+    _check_verdict(state, pull, request, verdict, request.text("body", ""))
     given = Review(state.new_id(), login, request.text("body", ""), verdict, commit_id, state.now())
     return Answer(200, _add(state, pull, given, request))
 
@@ -42,7 +42,10 @@ def _verdict(request: Request) -> ReviewState:
     return STATES.get(event, "PENDING")
 
 
-def _check_verdict(pull: PullRequest, login: str, verdict: ReviewState, body: str) -> None:
+def _check_verdict(state: State, pull: PullRequest, request: Request, verdict: ReviewState, body: str) -> None:
+    login = request.identity.login
+    if verdict == "APPROVED" and request.identity.kind == "workflow" and not state.workflows_may_approve:
+        raise Refusal(422, "Unprocessable Entity", ["GitHub Actions is not permitted to approve pull requests."])
     if login == pull.author and verdict in ("APPROVED", "CHANGES_REQUESTED"):
         told = "approve" if verdict == "APPROVED" else "request changes on"
         raise Refusal(422, "Unprocessable Entity", [f"Can not {told} your own pull request"])
@@ -94,7 +97,7 @@ def submit(state: State, request: Request) -> Answer:
     if pending.state != "PENDING" or pending.login != request.identity.login:
         raise Refusal(422, "Unprocessable Entity", ["Can not submit a review that is not pending"])
     verdict, body = _verdict(request), request.text("body", pending.body)
-    _check_verdict(pull, pending.login, verdict, body)
+    _check_verdict(state, pull, request, verdict, body)
     given = replace(pending, state=verdict, body=body, submitted_at=state.now())
     return Answer(200, _add(state, pull, given, request))
 

@@ -9,8 +9,16 @@ from breakglass_lab.forge.repositories import REPO
 from breakglass_lab.forge.rulesets import GITHUB_ACTIONS_ID, BypassActor, Rule, Ruleset
 from breakglass_lab.forge.state import State
 
-RULE_TYPES = ("creation", "deletion", "non_fast_forward", "pull_request", "required_status_checks", "update")
-"""What the forge enforces; a rule of another type is refused, not ignored."""
+RULE_TYPES = (
+    "creation",
+    "deletion",
+    "merge_queue",
+    "non_fast_forward",
+    "pull_request",
+    "required_status_checks",
+    "update",
+)
+"""What the forge enforces; a rule of another type is refused, not ignored. A merge queue is never worked off here."""
 
 BYPASS = {None: "never", "always": "always", "exempt": "exempt", "pull_request": "pull_requests_only"}
 

@@ -1,5 +1,6 @@
 """Workflow runs and the check runs of their jobs, as the runner reports them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,13 +31,18 @@ class Run:
     created_at: datetime
     updated_at: datetime
     pull_request: int | None = None
+    depth: int = 0
 
 
 class Runs:
-    """What the runner reports: runs of workflows, and their jobs as check runs of the App `github-actions`."""
+    """What the runner reports: runs of workflows, and their jobs as check runs of the App `github-actions`.
 
-    def __init__(self, state: "State") -> None:
+    `announce` is told of a run that was requested, is in progress or has completed; with the lock held.
+    """
+
+    def __init__(self, state: "State", announce: Callable[[Run, str], None]) -> None:
         self._state = state
+        self._announce = announce
 
     def start(self, workflow: str, event: Event, name: str | None = None) -> Run:
         """Record a queued run of the workflow file at path `workflow` for an event.
@@ -46,13 +52,19 @@ class Runs:
         with self._state.lock:
             if event.run_id is not None:
                 known = self._state.runs[event.run_id]
-                return self._replace(known, name=name or known.name)
-            return record_run(self._state, workflow, event, name)
+                run = self._replace(known, name=name or known.name)
+            else:
+                run = record_run(self._state, workflow, event, name)
+            self._announce(run, "requested")
+            return run
 
     def update(self, run_id: int, status: RunStatus, conclusion: Conclusion | None = None) -> Run:
         """Set the status of a run (`conclusion` with `completed`); KeyError for an unknown run."""
         with self._state.lock:
-            return self._replace(self._state.runs[run_id], status=status, conclusion=conclusion)
+            run = self._replace(self._state.runs[run_id], status=status, conclusion=conclusion)
+            if status in ("in_progress", "completed"):
+                self._announce(run, status)
+            return run
 
     def job(self, run_id: int, name: str, status: RunStatus, conclusion: Conclusion | None = None) -> "CheckRun":
         """Report a job: make or change the check run `name` on the run's head commit, by the App `github-actions`."""
@@ -92,6 +104,7 @@ def record_run(state: "State", workflow: str, event: Event, name: str | None = N
         created_at=state.now(),
         updated_at=state.now(),
         pull_request=None if pull is None else pull["number"],
+        depth=event.depth + 1 if event.name == "workflow_run" else 0,
     )
     state.runs[run.id] = run
     return run

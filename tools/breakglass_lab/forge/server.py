@@ -7,7 +7,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -19,16 +19,17 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wsgi import get_input_stream
 
 from breakglass_lab.forge import apps, git_http, graphql, pages, payloads, rest
-from breakglass_lab.forge.bare import Bare, clean_environment
+from breakglass_lab.forge.bare import ZERO, Bare, clean_environment
 from breakglass_lab.forge.events import Event, Listener
 from breakglass_lab.forge.exchange import ANONYMOUS, Identity, Refusal
 from breakglass_lab.forge.faults import Fault, Faults
-from breakglass_lab.forge.organisation import Organisation
-from breakglass_lab.forge.runs import Runs
-from breakglass_lab.forge.state import DEFAULT_BRANCH, Route, State
+from breakglass_lab.forge.organisation import Organisation, Role
+from breakglass_lab.forge.runs import Run, Runs
+from breakglass_lab.forge.state import DEFAULT_BRANCH, Route, State, WorkflowState
 
 API_PREFIX = "/api/v3"
 GRAPHQL = "/api/graphql"
+CHAIN_LIMIT = 3
 BODY_LIMIT = 10_000_000
 """Bytes in a REST request."""
 
@@ -102,7 +103,7 @@ class Forge:
         self._listener = _Listener("127.0.0.1", self._wsgi)
         self.url = f"http://127.0.0.1:{self._listener.port}"
         self.state = State(organisation, repository, bare, clock, self.url)
-        self.runs = Runs(self.state)
+        self.runs = Runs(self.state, self._announce)
         self.routes: list[Route] = []
         self.faults = Faults()
         self._rest = rest.Rest(self.state)
@@ -110,6 +111,7 @@ class Forge:
         self._deliveries: list[Future[None]] = []
         self._delivery = ThreadPoolExecutor(max_workers=1, thread_name_prefix="forge-events")
         self._servers: list[tuple[_Listener, threading.Thread]] = []
+        self._closed = False
         self._serve(self._listener)
 
     @classmethod
@@ -156,6 +158,36 @@ class Forge:
         """Return what a job with these `permissions` gets as GITHUB_TOKEN."""
         return apps.workflow_token(self.state, permissions)
 
+    def suspend(self, login: str) -> None:
+        """Suspend a user, now: their tokens are refused from here on; KeyError for nobody."""
+        with self.state.lock:
+            self.state.change_user(login, suspended_at=self.state.now())
+
+    def unsuspend(self, login: str) -> None:
+        """Let a suspended user act again; KeyError for nobody."""
+        with self.state.lock:
+            self.state.change_user(login, suspended_at=None)
+
+    def join_team(self, slug: str, login: str) -> None:
+        """Make somebody a member of a team; again is no error. KeyError for no such team."""
+        with self.state.lock:
+            self.state.change_team(slug, lambda members: dict.fromkeys((*members, login)))
+
+    def leave_team(self, slug: str, login: str) -> None:
+        """Take somebody out of a team; KeyError for no such team."""
+        with self.state.lock:
+            self.state.change_team(slug, lambda members: (member for member in members if member != login))
+
+    def grant(self, owner: str, role: Role | None) -> None:
+        """Give a CODEOWNERS name (`@LOGIN`, `@ORGANISATION/TEAM`) a role on the repository; None takes it away."""
+        with self.state.lock:
+            organisation = self.state.organisation
+            held = {**organisation.rights.get(self.state.repository, {}), owner: role}
+            rights = {name: known for name, known in held.items() if known is not None}
+            self.state.organisation = replace(
+                organisation, rights={**organisation.rights, self.state.repository: rights}
+            )
+
     def subscribe(self, listener: Listener) -> None:
         """Have `listener` called with every event, in order, one at a time, on a thread of the forge's own."""
         self._subscribers.append(listener)
@@ -179,12 +211,24 @@ class Forge:
             self.state.pending_events.append(payloads.schedule(self.state, cron, tip))
             self._deliver()
 
+    def set_workflow_state(self, path: str, state: WorkflowState) -> None:
+        """Enable or disable the workflow file at `path`, or let it have fallen asleep (`disabled_inactivity`), once
+        every event so far was delivered.
+        """
+        self.settle()
+        with self.state.lock:
+            self.state.workflow_states[path] = state
+
     def fault(self, method: str, path: str, **options: Any) -> Fault:
         """Put a `Fault` in force and return it; `options` are its fields."""
         return self.faults.add(Fault(method, path, **options))
 
     def seed(self, source: Path, revision: str = "HEAD", branch: str = DEFAULT_BRANCH) -> str:
-        """Push a commit of a local repository straight to a branch, past every rule, without events; return its id."""
+        """Push a commit of a local repository straight to a branch, past every rule, without events; return its id.
+
+        The activity view shows it, by nobody: a creation as long as nobody else has moved the branch.
+        """
+        before = self.state.bare.tip(f"refs/heads/{branch}") or ZERO
         subprocess.run(
             ["git", "push", "--quiet", "--force", str(self.bare), f"{revision}:refs/heads/{branch}"],
             cwd=source,
@@ -194,6 +238,9 @@ class Forge:
         )
         tip = self.state.bare.tip(f"refs/heads/{branch}")
         assert tip is not None
+        with self.state.lock:
+            if tip != before:
+                self.state.note_seed(f"refs/heads/{branch}", before, tip)
         return tip
 
     def listen_on_socket(self, path: Path) -> None:
@@ -207,6 +254,8 @@ class Forge:
             server.server_close()
             thread.join()
         self._servers.clear()
+        with self.state.lock:
+            self._closed = True
         self._delivery.shutdown(wait=True)
         deliveries, self._deliveries = self._deliveries, []
         for delivery in deliveries:
@@ -217,9 +266,20 @@ class Forge:
         self._servers.append((server, thread))
         thread.start()
 
+    def _announce(self, run: Run, action: str) -> None:
+        """Let a workflow run start others, not more than three in a row: `workflow_run` of
+        https://docs.github.com/en/actions/reference/workflows-and-actions/events-that-trigger-workflows.
+        """
+        event = payloads.workflow_run(self.state, run, action) if run.depth < CHAIN_LIMIT else None
+        if event is not None:
+            self.state.pending_events.append(event)
+            self._deliver()
+
     def _deliver(self) -> None:
         """Hand the queued events to the listeners; call with the lock held, so that their order is kept."""
         for event in self.state.take_events():
+            if self._closed:
+                return
             self._deliveries.append(self._delivery.submit(self._call_subscribers, event))
 
     def _call_subscribers(self, event: Event) -> None:

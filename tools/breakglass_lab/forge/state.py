@@ -3,23 +3,27 @@
 import base64
 import itertools
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import RLock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from breakglass_lab.forge.bare import Bare, Person
+from breakglass_lab.forge.bare import ZERO, Bare, Person
 from breakglass_lab.forge.events import Event
 from breakglass_lab.forge.exchange import Identity, Kind
-from breakglass_lab.forge.organisation import App, Organisation
+from breakglass_lab.forge.organisation import App, Organisation, Team, User
 from breakglass_lab.forge.rulesets import GITHUB_ACTIONS_ID, Ruleset
 from breakglass_lab.forge.runs import Conclusion, Run, RunStatus
+
+if TYPE_CHECKING:
+    from breakglass_lab.forge.environments import Environment
 
 ACTIONS_LOGIN = "github-actions[bot]"
 ACTIONS_ACCOUNT_ID = 41_898_282
 DEFAULT_BRANCH = "main"
 
+WorkflowState = Literal["active", "disabled_inactivity", "disabled_manually"]
 ReviewState = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED", "PENDING"]
 
 
@@ -167,6 +171,22 @@ class RuleSuite:
     at: datetime
 
 
+ActivityType = Literal["push", "force_push", "branch_creation", "branch_deletion", "pr_merge", "merge_queue_merge"]
+
+
+@dataclass(frozen=True)
+class Activity:
+    """One move of a branch, as the activity view keeps it; `actor` None is nobody who still exists."""
+
+    id: int
+    ref: str
+    before: str
+    after: str
+    type: ActivityType
+    actor: str | None
+    at: datetime
+
+
 class State:
     """Everything the handlers read and change; hold `lock` while doing so."""
 
@@ -182,6 +202,7 @@ class State:
         self.created_at = self.now()
         self.description: str | None = None
         self.allow_auto_merge = False
+        self.delete_branch_on_merge = False
         self.pulls: dict[int, PullRequest] = {}
         self.issues: dict[int, Issue] = {}
         self.comments: dict[int, Comment] = {}
@@ -190,6 +211,14 @@ class State:
         self.runs: dict[int, Run] = {}
         self.rulesets: dict[int, Ruleset] = {}
         self.rule_suites: list[RuleSuite] = []
+        self.environments: dict[str, Environment] = {}
+        self.actions_enabled = True
+        self.allowed_actions = "all"
+        self.sha_pinning = False
+        self.default_workflow_permissions = "read"
+        self.workflows_may_approve = False
+        self.workflow_states: dict[str, WorkflowState] = {}
+        self.activities: list[Activity] = []
         self.tokens: dict[str, Identity] = {}
         self.pushers: dict[str, str] = {}
         self.usage: dict[tuple[str, str], tuple[int, int]] = {}
@@ -257,6 +286,34 @@ class State:
             return local.partition("+")[2] or local
         return next((user.login for user in self.organisation.users if user.email.lower() == email.lower()), None)
 
+    def contributed(self, login: str) -> bool:
+        """Tell whether somebody is the author of a commit on the default branch."""
+        tip = self.bare.tip(f"refs/heads/{DEFAULT_BRANCH}")
+        if tip is None:
+            return False
+        address = f"--author=<{self.person(login).email}>"
+        return bool(self.bare.line("log", "--format=%H", "--max-count=1", "--fixed-strings", address, tip))
+
+    def change_user(self, login: str, **changes: Any) -> User:
+        """Replace fields of a user and return them; KeyError for nobody."""
+        user = self.organisation.user(login)
+        if user is None:
+            raise KeyError(login)
+        changed = replace(user, **changes)
+        users = tuple(changed if known is user else known for known in self.organisation.users)
+        self.organisation = replace(self.organisation, users=users)
+        return changed
+
+    def change_team(self, slug: str, change: Callable[[tuple[str, ...]], Iterable[str]]) -> Team:
+        """Replace the members of a team by what `change` makes of them and return it; KeyError for none."""
+        team = self.organisation.team(slug)
+        if team is None:
+            raise KeyError(slug)
+        changed = replace(team, members=tuple(change(team.members)))
+        teams = tuple(changed if known is team else known for known in self.organisation.teams)
+        self.organisation = replace(self.organisation, teams=teams)
+        return changed
+
     def issue_token(self, prefix: str, identity: Identity) -> str:
         """Make a token for an identity and return it."""
         token = f"{prefix}_{secrets.token_hex(18)}"
@@ -291,6 +348,27 @@ class State:
             )  # fmt: skip
         self.check_runs[known.id] = replace(known, status=status, conclusion=conclusion, completed_at=completed_at)
         return self.check_runs[known.id]
+
+    def note_activity(self, ref: str, before: str, after: str, actor: str | None, *, merged: bool = False) -> None:
+        """Write down that a branch has moved (ZERO: absent); `merged`: by the merge of a pull request."""
+        if not ref.startswith("refs/heads/"):
+            return
+        kind: ActivityType = "push"
+        if ZERO in (before, after):
+            kind = "branch_creation" if before == ZERO else "branch_deletion"
+        elif merged:
+            kind = "pr_merge"
+        elif not self.bare.is_ancestor(before, after):
+            kind = "force_push"
+        self.activities.append(Activity(self.new_id(), ref, before, after, kind, actor, self.now()))
+
+    def note_seed(self, ref: str, before: str, after: str) -> None:
+        """Write down what the lab itself put on a branch; again, before anybody has moved it, is one creation."""
+        known = [activity for activity in self.activities if activity.ref == ref]
+        if len(known) == 1 and known[0].actor is None:
+            self.activities.remove(known[0])
+            before = ZERO
+        self.note_activity(ref, before, after, None)
 
     def open_pulls(self) -> list[PullRequest]:
         """Return the pull requests that are open, oldest first."""

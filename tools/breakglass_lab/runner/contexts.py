@@ -16,7 +16,8 @@ from breakglass_lab.runner.workflow import Workflow
 
 def github(file: Workflow, event: Event, record: Run) -> dict[str, Any]:
     """Return the properties of the `github` context that decide names and concurrency groups."""
-    pull = event.payload.get("pull_request")
+    # Set for these two events only, not for a review.
+    pull = event.payload["pull_request"] if event.name in ("pull_request", "pull_request_target") else None
     return {
         "actor": event.actor,
         "base_ref": None if pull is None else pull["base"]["ref"],

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from breakglass_lab.forge import Forge
+from breakglass_lab.forge import Forge, environments
+from breakglass_lab.forge.environments import Environment
 from breakglass_lab.forge.runs import Conclusion
 from breakglass_lab.issuer import Issuer, TokenRequest
 from breakglass_lab.runner import act, contexts, processes
@@ -46,8 +47,17 @@ class Machine:
     def run(self, job: JobRun, began: Callable[[JobRun], None]) -> Conclusion:
         """Run a job to its end and set its `seconds`; `began` hears of it once its processes exist.
 
-        A job whose machine dies has failed. One that outlives its `timeout-minutes` is killed and was cancelled.
+        A job whose machine dies has failed. One that outlives its `timeout-minutes` is killed and was cancelled. One
+        whose ref may not use the environment it names fails before it has a machine.
         """
+        job.environment = self._environment_of(job)
+        if job.environment is not None and not environments.admits(
+            self._forge.state, job.environment, job.run.event.ref
+        ):
+            told = f'"{job.run.event.ref}" is not allowed to deploy to {job.environment.name}'
+            job.log.write_text(f"{told} due to environment protection rules.\n", encoding="utf-8")
+            job.seconds = 0.0
+            return "failure"
         request = self._token_request(job)
         work = Path(tempfile.mkdtemp(prefix="job-", dir=self._work))
         try:
@@ -61,6 +71,14 @@ class Machine:
             if request is not None:
                 self._issuer.dismiss(request)
             shutil.rmtree(work)
+
+    def _environment_of(self, job: JobRun) -> Environment | None:
+        """Return the environment a job names, made where there is none yet, or None."""
+        name, state = job.job.environment, self._forge.state
+        if name is None:
+            return None
+        with state.lock:
+            return environments.find(state, name) or environments.create(state, name)
 
     def _execute(
         self, job: JobRun, command: list[str], environment: Mapping[str, str], began: Callable[[JobRun], None]
@@ -94,7 +112,7 @@ class Machine:
         return self._issuer.admit(contexts.workload(job))
 
     def _layout(self, job: JobRun, request: TokenRequest | None) -> act.Layout:
-        run, settings = job.run, (None, job.job.environment)
+        run, name = job.run, None if job.environment is None else job.environment.name
         environment = {
             **self._environment,
             **contexts.variables(job, self._forge.url),
@@ -105,7 +123,7 @@ class Machine:
             environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = request.token
         secrets = {"GITHUB_TOKEN": self._forge.workflow_token(_token_permissions(job))}
         variables: dict[str, str] = {}
-        for scope in settings if run.trusted else ():
+        for scope in dict.fromkeys((None, name)) if run.trusted else ():
             secrets.update(self._secrets.get(scope, {}))
             variables.update(self._variables.get(scope, {}))
         self_repository = f"{run.event.payload['repository']['full_name']}@{run.event.sha}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from breakglass_lab.forge.environments import Environment
 from breakglass_lab.forge.events import Event
 from breakglass_lab.forge.runs import Conclusion, Run, RunStatus
 from breakglass_lab.runner import processes
@@ -34,9 +35,9 @@ class WorkflowRun:
 
     @property
     def trusted(self) -> bool:
-        """Tell whether the run gets secrets: a pull request from a fork does not."""
+        """Tell whether the run gets secrets: one that runs the code of a pull request from a fork does not."""
         pull = self.event.payload.get("pull_request")
-        if pull is None:
+        if pull is None or self.event.name == "pull_request_target":
             return True
         repository = pull["head"]["repo"]
         return repository is not None and bool(repository["id"] == self.event.payload["repository"]["id"])
@@ -54,7 +55,8 @@ class JobRun:
     """One job of a run, one entry of its matrix.
 
     `conclusion` is None until it is over, `seconds` is the time from start to end of its machine. `log` is what act
-    printed, with secrets masked; a job that never ran has none. `tracking_id` marks its processes.
+    printed, with secrets masked; a job that never ran has none. `environment` is the forge's, from when the job begins.
+    `tracking_id` marks its processes.
     """
 
     run: WorkflowRun = field(repr=False)
@@ -65,6 +67,7 @@ class JobRun:
     seconds: float | None = None
     cancelled: bool = False
     killed: bool = False
+    environment: Environment | None = None
     tracking_id: str = field(default_factory=lambda: f"github_{uuid.uuid4()}")
 
     @property

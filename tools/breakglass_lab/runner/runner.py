@@ -12,7 +12,7 @@ from threading import Condition, Lock, Thread
 from types import TracebackType
 from typing import Self
 
-from breakglass_lab.forge import Event, Forge
+from breakglass_lab.forge import Event, Forge, environments
 from breakglass_lab.forge.bare import ZERO, Bare
 from breakglass_lab.forge.runs import Conclusion, Run
 from breakglass_lab.issuer import Issuer
@@ -61,6 +61,10 @@ class Runner:
         self._threads: list[Thread] = []
         self._stopped = False
         self._checkouts: dict[str, Path] = {}
+        self._files: dict[Path, workflow.Workflow] = {}
+        for name in dict.fromkeys((*secrets, *variables)):
+            if name is not None:
+                environments.create_for_default_branch(forge.state, name)
         self._checkout_lock = Lock()
         forge.subscribe(self._listen)
 
@@ -81,7 +85,8 @@ class Runner:
         Args:
             forge: whose events start workflows.
             directory: where the logs go, one file a job.
-            secrets: what `secrets` holds, by environment.
+            secrets: what `secrets` holds, by environment. An environment that the forge does not know yet is made, for
+                the default branch alone.
             variables: what `vars` holds, by environment.
             issuer: who signs the ID tokens of jobs.
             path: directory of the programs under test, `act` among them; first on a job's PATH.
@@ -155,14 +160,17 @@ class Runner:
 
     def _listen(self, event: Event) -> None:
         """Start what an event starts; the workflow files are those of the event's commit."""
-        if self._stopped or event.sha == ZERO:
+        if self._stopped or event.sha == ZERO or not self._forge.state.actions_enabled:
             # Of a branch that was deleted the workflow files are gone too.
             return
         checkout = self._checkout(event.sha)
         for file in sorted((checkout / ".github" / "workflows").glob("*.y*ml")):
             path = str(file.relative_to(checkout))
-            if path not in OWN_TESTS:
+            state = self._forge.state.workflow_states.get(path, "active")
+            if path not in OWN_TESTS and state == "active":
                 self._begin(path, event, checkout)
+        if event.target is not None:
+            self._listen(event.target)
 
     def _checkout(self, commit: str) -> Path:
         """The directory that holds a commit's `.github`, extracted once."""
@@ -181,12 +189,14 @@ class Runner:
         """Start one workflow file, if the event starts it. A file that is not valid is a failed run without jobs."""
         record: Run | None = None
         try:
-            file = workflow.parse(path, (checkout / path).read_text(encoding="utf-8"))
+            file = self._file(path, checkout)
             if not workflow.starts(file, event):
                 return
             record = self._forge.runs.start(path, event, file.name)
             run = self._workflow_run(file, event, record, checkout)
         except WorkflowError as error:
+            if record is None and event.name in workflow.NEVER_BROKEN:
+                return
             record = record or self._forge.runs.start(path, event)
             (self._directory / f"{record.id}.log").write_text(f"{error}\n", encoding="utf-8")
             self._forge.runs.update(record.id, "completed", "failure")
@@ -197,6 +207,12 @@ class Runner:
             self._runs += run.jobs
             self._unfinished.add(run)
         self._enter(run)
+
+    def _file(self, path: str, checkout: Path) -> workflow.Workflow:
+        """Return a workflow file, read once; WorkflowError when it is none."""
+        if checkout / path not in self._files:
+            self._files[checkout / path] = workflow.parse(path, (checkout / path).read_text(encoding="utf-8"))
+        return self._files[checkout / path]
 
     def _workflow_run(self, file: workflow.Workflow, event: Event, record: Run, checkout: Path) -> WorkflowRun:
         inputs = workflow.inputs(file, event)

@@ -21,7 +21,10 @@ from breakglass_lab.forge.events import Event
 from breakglass_lab.runner.concurrency import Concurrency
 
 PULL_REQUEST_TYPES = ("opened", "reopened", "synchronize")
-"""The activity types of `pull_request` that start a workflow which names none."""
+"""The activity types of `pull_request` and `pull_request_target` that start a workflow which names none."""
+
+NEVER_BROKEN = ("issue_comment", "pull_request_target", "workflow_run")
+"""Events for which GitHub records no failed run of a file that is not valid."""
 
 DEFAULT_TIMEOUT_MINUTES = 360
 
@@ -90,20 +93,25 @@ def starts(workflow: Workflow, event: Event) -> bool:
         return event.payload.get("schedule") in (None, *(entry["cron"] for entry in filters))
     if event.name == "workflow_dispatch":
         return True
-    unknown = set(filters) - {"branches", "types"}
+    unknown = set(filters) - {"branches", "types"} - ({"workflows"} if event.name == "workflow_run" else set())
     if unknown:
         raise WorkflowError(
             f"{workflow.path}: on.{event.name}: the lab knows branches and types, not {sorted(unknown)}"
         )
-    types = filters.get("types", PULL_REQUEST_TYPES if event.name == "pull_request" else None)
-    if types is not None and event.action not in types:
+    plain = event.name in ("pull_request", "pull_request_target")
+    types = filters.get("types", PULL_REQUEST_TYPES if plain else None)
+    if types is not None and event.action not in ([types] if isinstance(types, str) else types):
+        return False
+    if event.name == "workflow_run" and event.payload["workflow_run"]["name"] not in filters.get("workflows", ()):
         return False
     patterns = filters.get("branches")
     return patterns is None or any(fnmatchcase(_branch(event), pattern) for pattern in patterns)
 
 
 def _branch(event: Event) -> str:
-    """The branch that `branches` filters: of a pull request its base."""
+    """The branch that `branches` filters: of a pull request its base, of a workflow_run that of the run before."""
+    if event.name == "workflow_run":
+        return str(event.payload["workflow_run"]["head_branch"])
     if event.name.startswith("pull_request"):
         return str(event.payload["pull_request"]["base"]["ref"])
     return event.ref.removeprefix("refs/heads/")
@@ -163,6 +171,7 @@ def _job(
     if not isinstance(permissions, dict):
         raise WorkflowError(f"{where}.permissions: must name each permission")
     environment = document.get("environment")
+    environment = environment["name"] if isinstance(environment, dict) else environment
     known = {**contexts, "matrix": matrix}
     suffix = f" ({', '.join(matrix.values())})" if matrix else ""
     return Job(
@@ -170,7 +179,8 @@ def _job(
         name=evaluate(document["name"], known) if "name" in document else identifier + suffix,
         matrix=matrix,
         permissions=permissions,
-        environment=environment["name"] if isinstance(environment, dict) else environment,
+        # An empty name is no environment: what an expression comes to may be one.
+        environment=None if environment is None else evaluate(environment, known) or None,
         concurrency=_concurrency(document.get("concurrency"), known),
         timeout_seconds=60.0 * document.get("timeout-minutes", DEFAULT_TIMEOUT_MINUTES),
     )
