@@ -60,8 +60,13 @@ def requirements(
             )
             continue
         if holds and rule.deny is not None:
-            identity = "rule-approvers" if _of_approvers(rule) else "rule-denied"
-            findings.append(Finding(identity, f"rule {rule.name}: {rule.deny}", where, "see spec.rules of the policy"))
+            message, remedy = f"rule {rule.name}: {rule.deny}", "see spec.rules of the policy"
+            depends = _of_approvers(rule)
+            findings.append(
+                Finding("rule-approvers", message, where, remedy)
+                if depends
+                else Finding("rule-denied", message, where, remedy)
+            )
         elif holds:
             approvals, teams = max(approvals, rule.approvals or 0), max(teams, rule.teams or 0)
             reasons.append(_asks(rule))
