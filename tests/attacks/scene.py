@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from breakglass.model.activation import Activation, activation_file, new_activat
 from breakglass.model.document import read
 from breakglass.model.policy import POLICY_FILE, Policy
 from breakglass.model.ruleset import rulesets
+from breakglass.ports import Clock
 from breakglass_lab.forge import App, BypassActor, Forge, Organisation, Rule, Ruleset, Team, User
 from laws import example
 from laws.world import LEDGER
@@ -131,12 +132,14 @@ class Scene:
 
     Attributes:
         held: what the forge's rulesets said, where they kept a merge from happening.
+        clock: makes the clock of each machine.
     """
 
     directory: Path
     forge: Forge
     server: ApiServer
     held: list[str] = field(default_factory=list)
+    clock: Callable[[], Clock] = SystemClock
     _people: dict[str, Person] = field(default_factory=dict)
     _requests: int = 0
 
@@ -210,10 +213,19 @@ class Scene:
 
     def apply(self) -> Applied:
         """The applier runs once, with the App's token, as apply.yml runs it."""
-        app = self._app()
-        main = Main(self._clone("applier"), lambda: app, PureRenderer(), CelConditions(), "main", LEDGER)
         cluster = InMemoryCluster(self.server)
-        return apply(Applier(CLUSTER, cluster, main, SystemClock(), "applier", [].append))
+        return apply(Applier(CLUSTER, cluster, self._main(), self.clock(), "applier", [].append))
+
+    def judge(self) -> None:
+        """Ask for the approval of everything on main, as the applier does, and open nothing."""
+        main = self._main()
+        main.read()
+        for window in main.windows:
+            assert main.approval(window).findings == ()
+
+    def _main(self) -> Main:
+        app = self._app()
+        return Main(self._clone("applier"), lambda: app, PureRenderer(), CelConditions(), "main", LEDGER)
 
     def refusals(self) -> set[str]:
         """Run the applier, see that it opened nothing, and tell the ids of everything it refused for."""
@@ -224,7 +236,7 @@ class Scene:
 
     def _app(self) -> GitHubForge:
         return GitHubForge(
-            repository="acme/platform", token=app_token(self.forge), clock=SystemClock(), api=self.forge.api_url
+            repository="acme/platform", token=app_token(self.forge), clock=self.clock(), api=self.forge.api_url
         )
 
     def _clone(self, name: str) -> GitRepository:
@@ -298,6 +310,15 @@ def ruleset_of(told: Mapping[str, Any]) -> Ruleset:
         tuple(Rule(rule["type"], rule.get("parameters", {})) for rule in told["rules"]),
         tuple(BypassActor(each["actor_type"], each["actor_id"], each["bypass_mode"]) for each in told["bypass_actors"]),
     )
+
+
+def seeded(forge: Forge, directory: Path) -> None:
+    """Put the repository on the forge."""
+    seed = Person("adam", forge, directory)
+    directory.mkdir()
+    seed.git("init", "--quiet", "--initial-branch=main")
+    seed.commit(files(), "Add the platform")
+    forge.seed(directory)
 
 
 def cluster() -> ApiServer:

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from attacks.scene import Person, Scene, cluster, files, organisation
+from attacks.scene import Person, Scene, cluster, files, organisation, seeded
 from breakglass.model.activation import ACTIVATIONS, activation_file, write_activation
 from breakglass_lab.forge import Forge
 from laws import example
@@ -59,11 +59,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     with Forge.start(tmp_path / "forge", organisation()) as forge:
-        seed = Person("adam", forge, tmp_path / "seed")
-        seed.directory.mkdir()
-        seed.git("init", "--quiet", "--initial-branch=main")
-        seed.commit(files(), "Add the platform")
-        forge.seed(seed.directory)
+        seeded(forge, tmp_path / "seed")
         yield Scene(tmp_path, forge, cluster())
 
 
