@@ -61,9 +61,9 @@ class Person:
     forge: Forge
     directory: Path
 
-    def git(self, *arguments: str, message: str | None = None, author: str | None = None) -> str:
+    def git(self, *arguments: str, message: str | None = None) -> str:
         """Run git in the clone, as this person; RuntimeError with git's words where it fails."""
-        name = author or self.login
+        name = self.login
         identity = {
             f"GIT_{who}_{what}": value
             for who in ("AUTHOR", "COMMITTER")
@@ -96,7 +96,9 @@ class Person:
             else:
                 path.write_bytes(content if isinstance(content, bytes) else content.encode())
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--file=-", message=message, author=author)
+        name = author or self.login
+        who = f"--author={name} <{name}@acme.example>"
+        self.git("commit", "--quiet", "--allow-empty", "--file=-", who, message=message)
         return self.git("rev-parse", "HEAD")
 
     def branch(self, name: str, files: Files, message: str = "request", author: str | None = None) -> str:

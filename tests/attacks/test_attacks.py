@@ -113,8 +113,11 @@ def second_account_pushed(scene: Scene) -> None:
     """The second account pushed the branch, in the name of the first."""
     activation = scene.activation(by="mallory")
     content = {activation_file(activation.id): write_activation(activation)}
-    scene.person("eve").branch("request", content, author="mallory")
-    finish_with(scene, scene.person("mallory").open("request"), "eve")
+    mallory, eve = scene.person("mallory"), scene.person("eve")
+    mallory.commit(content)
+    eve.git("fetch", "--quiet", str(mallory.directory), "HEAD")
+    eve.git("push", "--quiet", "origin", "FETCH_HEAD:refs/heads/request")
+    finish_with(scene, mallory.open("request"), "eve")
 
 
 @attack("approval-missing", "review")
