@@ -23,6 +23,7 @@ from measurement import LimitMissed
 NAMES = (
     "startup",
     "verbs",
+    "codeowners",
     "connectivity",
     "blast_radius",
     "render",

@@ -120,3 +120,122 @@ def test_the_first_location_is_read() -> None:
 @given(st.binary(max_size=80), st.text(max_size=20))
 def test_no_content_is_an_error(content: bytes, path: str) -> None:
     parse(content, "CODEOWNERS").owners(path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "matches"),
+    [
+        ("*.js", "a/b.js/c", True),
+        ("*.js", ".js", True),
+        ("*.js", "a.jsx", False),
+        ("*.test.*", "a/b.test.py", True),
+        (".*", "a/.hidden", True),
+        ("foo/*/bar", "foo/x/bar/y", True),
+        ("foo/*/bar", "foo/x/y/bar", False),
+        ("foo/bar", "x/foo/bar", False),
+        ("/foo", "foo/bar", True),
+        ("/foo/", "foo", False),
+        ("foo/**", "foo", False),
+        ("foo/**/", "foo/x", False),
+        ("foo/**/", "foo/x/y", True),
+        ("**/foo", "foo", True),
+        ("**/foo", "a/b/foo/c", True),
+        ("**/foo/bar", "a/foo/bar", True),
+        ("**/foo/bar", "a/foo/x/bar", False),
+        ("**/*.md", "a/b.md", True),
+        ("a/**/b/**/c", "a/x/b/y/z/c", True),
+        ("a/**/b/**/c", "a/b/c", True),
+        ("a/**/b/**/c", "a/c/b", False),
+        ("a/**/x*y/**/z", "a/xqy/xy/z", True),
+        ("/", "a", False),
+        ("//a", "a", False),
+        ("a//b", "a/b", False),
+        ("/a\\*b", "a*b", True),
+        ("/a\\*b", "axb", False),
+        ("/a\\?", "a?", True),
+        ("/a\\?", "ab", False),
+        ("/a\\ b/*", "a b/c", True),
+        ("/a**b", "axxb", True),
+        ("/a**b", "ax/b", False),
+        ("/*/b", "a/b", True),
+        ("/*/b", "b", False),
+        ("docs/*.md", "docs/a.md", True),
+        ("docs/*.md", "docs/x/a.md", False),
+    ],
+)
+def test_a_pattern_matches_at_the_edges(pattern: str, path: str, matches: bool) -> None:
+    assert (owners(f"{pattern} @octocat", path) != ()) is matches
+
+
+def test_white_space_and_line_ends_are_githubs() -> None:
+    text = "/a\t@a \r\n/b  @b\t@c\r\n/c\\ d @d\n/e e@example.com # why\n"
+    found = parse(text.encode(), "CODEOWNERS")
+    assert [(rule.line, rule.pattern, rule.owners) for rule in found.rules] == [
+        (1, "/a", ("@a",)),
+        (2, "/b", ("@b", "@c")),
+        (3, "/c\\ d", ("@d",)),
+        (4, "/e", ("e@example.com",)),
+    ]
+
+
+names = st.sampled_from(["a", "b", "ab", "a.py", ".a", "*", "**", "*.py", "a*", "*b*", "?", "a?", "\\*", "a\\ b"])
+patterns = st.builds(
+    lambda head, middle, tail: head + "/".join(middle) + tail,
+    st.sampled_from(["", "/", "**/"]),
+    st.lists(names, min_size=1, max_size=4),
+    st.sampled_from(["", "/", "/*", "/**"]),
+)
+paths = st.lists(st.sampled_from(["a", "b", "ab", "a.py", ".a", "*", "a b", "bab"]), min_size=1, max_size=5).map(
+    "/".join
+)
+
+
+@given(st.lists(patterns, max_size=8), st.lists(paths, max_size=8))
+def test_the_index_finds_what_trying_every_pattern_finds(rules: list[str], asked: list[str]) -> None:
+    found = parse("".join(f"{pattern} @octocat\n" for pattern in rules).encode(), "CODEOWNERS")
+    for path in asked:
+        tried = [number for number, rule in enumerate(found.rules) if naive(rule.pattern, path)]
+        rule = found.match(path)
+        assert (rule.line if rule is not None else 0) == (tried[-1] + 1 if tried else 0), path
+
+
+def naive(pattern: str, path: str) -> bool:
+    """A pattern tried on a path, segment by segment."""
+    body = pattern.removeprefix("/").removesuffix("/")
+    anchored = "/" in pattern.rstrip("/")
+    wanted = body.split("/") if anchored else ["**", *body.split("/")]
+    given_segments = path.split("/")
+    if wanted[-1] == "**":
+        least = 2 if pattern.endswith("/") else 1
+        return any(fits(wanted[:-1], given_segments[:length]) for length in range(len(given_segments) - least + 1))
+    lengths = range(1, len(given_segments) + 1)
+    if pattern.endswith("/"):
+        lengths = range(1, len(given_segments))
+    elif anchored and wanted[-1] == "*":
+        lengths = range(len(given_segments), len(given_segments) + 1)
+    return any(fits(wanted, given_segments[:length]) for length in lengths)
+
+
+def fits(wanted: list[str], segments: list[str]) -> bool:
+    if not wanted:
+        return not segments
+    if wanted[0] == "**":
+        return any(fits(wanted[1:], segments[number:]) for number in range(len(segments) + 1))
+    return bool(segments) and same(wanted[0], segments[0]) and fits(wanted[1:], segments[1:])
+
+
+def same(wanted: str, name: str) -> bool:
+    if not wanted:
+        return not name
+    if wanted[0] == "\\" and len(wanted) > 1:
+        return name[:1] == wanted[1] and same(wanted[2:], name[1:])
+    if wanted[0] == "*":
+        return same(wanted[1:], name) or (name != "" and same(wanted, name[1:]))
+    return name != "" and wanted[0] in ("?", name[0]) and same(wanted[1:], name[1:])
+
+
+def test_a_hostile_pattern_takes_no_longer_than_its_length() -> None:
+    name = "a" * 2000
+    found = parse(f"/{'*a' * 400}b @octocat\n/{'**/a*/' * 100}b @octocat\n".encode(), "CODEOWNERS")
+    assert found.match(name) is None
+    assert found.match("/".join(["a"] * 1000)) is None

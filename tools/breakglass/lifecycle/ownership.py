@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from breakglass.model.activation import ACTIVATIONS
 from breakglass.model.codeowners import Codeowners, Rule, parse
@@ -12,6 +12,7 @@ from breakglass.model.finding import Finding
 from breakglass.model.overlay import OVERLAYS
 from breakglass.model.policy import POLICY_FILE, Policy
 from breakglass.model.residue import RESIDUE
+from breakglass.model.review import REVIEWS
 
 FEWEST_OWNERS = 2
 """An author never approves their own pull request, so one owner alone could change nothing, or nobody need look."""
@@ -47,6 +48,7 @@ def guarded(policy: Policy, codeowners_file: str) -> tuple[Guarded, ...]:
         *(Guarded(f"/{root}/", (f"{root}/kustomization.yaml",)) for root in baselines),
         Guarded(f"/{OVERLAYS}/", tuple(f"{OVERLAYS}/any/{name}" for name in ("overlay.yaml", "kustomization.yaml"))),
         Guarded(f"/{RESIDUE}/", (f"{RESIDUE}/2026-11-23-any-7f3a.yaml",)),
+        Guarded(f"/{REVIEWS}/", (f"{REVIEWS}/2026-11-23-any-7f3a.yaml",)),
         Guarded(f"/{ACTIVATIONS}/", (f"{ACTIVATIONS}/2026-11-23-any-7f3a.yaml",)),
     )
 
@@ -108,6 +110,32 @@ def shadowed(codeowners: Codeowners) -> list[tuple[Rule, Rule]]:
         if decides is not None and decides.line > rule.line:
             found.append((rule, decides))
     return found
+
+
+def lint(codeowners: Codeowners, ignored: Iterable[str]) -> list[Finding]:
+    """Everything that is wrong with a CODEOWNERS file by itself, in the order of its lines.
+
+    Args:
+        ignored: other CODEOWNERS files, which GitHub does not read.
+    """
+    unowned = [
+        Finding(
+            "codeowners-unowned",
+            f"{rule.pattern} has no owner: nobody need review what it matches",
+            f"{codeowners.file}:{rule.line}",
+            "give it owners, or see that it frees only what may be free",
+            severity="warning",
+        )
+        for rule in codeowners.rules
+        if not rule.owners
+    ]
+    several = [
+        Finding("codeowners-several", f"GitHub reads {codeowners.file} and ignores this one", place, "remove it")
+        for place in ignored
+    ]
+    shadows = [replace(finding, severity="warning") for finding in judge_shadows(codeowners)]
+    lines = [*judge_skipped(codeowners), *shadows, *unowned]
+    return [*several, *sorted(lines, key=lambda finding: int(finding.where.rpartition(":")[2]))]
 
 
 def judge_skipped(codeowners: Codeowners) -> list[Finding]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+
+from breakglass.model.codeowners_pattern import Index, index
 
 LOCATIONS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """The first that exists is read; the others are ignored."""
@@ -37,10 +38,15 @@ class Codeowners:
     file: str
     rules: tuple[Rule, ...]
     skipped: tuple[tuple[int, str], ...]
+    _index: Index = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", index(rule.pattern for rule in self.rules))
 
     def match(self, path: str) -> Rule | None:
         """The last rule that matches a path (`a/b.txt`, no leading slash); None where none does."""
-        return next((rule for rule in reversed(self.rules) if _regex(rule.pattern).fullmatch(path)), None)
+        number = self._index.last(path)
+        return self.rules[number] if number >= 0 else None
 
     def owners(self, path: str) -> tuple[str, ...]:
         """Owners of a path; none means that nobody must approve it."""
@@ -91,38 +97,3 @@ def _problem(pattern: str, owners: list[str]) -> str | None:
         return "character ranges with [ ] do not work in CODEOWNERS"
     wrong = next((owner for owner in owners if _OWNER.fullmatch(owner) is None), None)
     return None if wrong is None else f"{wrong} is no owner; write @user, @organisation/team or an e-mail address"
-
-
-@lru_cache(maxsize=8192)
-def _regex(pattern: str) -> re.Pattern[str]:
-    """Translate one pattern: anchored where a slash stands before its end; a directory owns all that is under it."""
-    anchored = "/" in pattern.rstrip("/")
-    body = pattern.removeprefix("/").removesuffix("/")
-    parts = [_segment(part) for part in body.split("/")]
-    expression = "" if anchored else "(?:.*/)?"
-    for index, part in enumerate(parts):
-        last = index == len(parts) - 1
-        if part == "**":
-            expression += ".*" if last else "(?:.*/)?"
-        else:
-            expression += part if last else part + "/"
-    if pattern.endswith("/"):
-        expression += "/.*"
-    elif not (anchored and parts[-1] == "[^/]*"):
-        # GitHub's `docs/*` owns the files of docs, but not those of its sub-directories.
-        expression += "(?:/.*)?"
-    return re.compile(expression, re.DOTALL)
-
-
-def _segment(part: str) -> str:
-    if part == "**":
-        return part
-    out = ""
-    for piece in re.findall(r"\\.|\*+|\?|.", part, re.DOTALL):
-        if piece[0] == "\\" and len(piece) == 2:
-            out += re.escape(piece[1])
-        elif piece[0] == "*":
-            out += "[^/]*"
-        else:
-            out += "[^/]" if piece == "?" else re.escape(piece)
-    return out

@@ -1,8 +1,8 @@
 """The rulesets that a repository needs on GitHub, made from the policy; `init` writes them, `doctor` compares them.
 
-*reviews*: main changes by pull requests that code owners approved; the App may pass it by, in mode `pull_request`, so that
-a closing waits for nobody. *integrity*: the App's own check passed, no force push, no deletion, and nobody passes it by.
-*ledger*: nobody rewrites or deletes the ledger. *ledger-writers*: nobody but the App moves it.
+*reviews*: main changes by pull requests that code owners approved; the App may pass it by, in mode `pull_request`, so
+that a closing waits for nobody. *integrity*: the App's own check passed, no force push, no deletion, and nobody passes
+it by. *ledger*: nobody rewrites or deletes the ledger. *ledger writers*: nobody but the App moves it.
 
 https://docs.github.com/en/rest/repos/rules#create-a-repository-ruleset
 """
