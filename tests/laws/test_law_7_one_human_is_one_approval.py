@@ -9,22 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from breakglass.model.document import read
-from breakglass.model.evidence import Evidence, Review, judge
-from breakglass.model.overlay import Overlay
-from breakglass.model.policy import Policy
-from breakglass.ports import Contribution
+from breakglass.model.evidence import Review, ReviewedCommit
 from laws import example
+from laws.asked import HEAD, OVERLAY, STALE, commit, evidence, review, verdict_on
 from laws.world import World
 from ports.clock import NIGHT
 
-FILES = example.files()
-POLICY = read(FILES["breakglass.yaml"], "breakglass.yaml", Policy)
-OVERLAY = read(FILES["overlays/emergency/db-from-bastion/overlay.yaml"], "overlay.yaml", Overlay)
-HEAD, STALE = "a" * 40, "b" * 40
 PEOPLE = ("ada", "grace", "barbara", "linus", "mallory", example.BOT)
 
-spellings = st.sampled_from(PEOPLE).flatmap(lambda name: st.sampled_from([name, name.upper(), name.title()]))
+spellings = st.sampled_from(PEOPLE[:5]).flatmap(lambda name: st.sampled_from([name, name.upper(), name.title()]))
 reviews = st.lists(
     st.builds(
         Review,
@@ -39,33 +32,12 @@ reviews = st.lists(
 groups = st.lists(st.sampled_from(PEOPLE[:5]), unique=True)
 
 
-def evidence(**fields: Any) -> Evidence:
-    """Evidence of a pull request of `on-call` that nobody has looked at."""
-    values: dict[str, Any] = {
-        "requestedBy": "on-call",
-        "pullRequest": 7,
-        "url": "https://forge.example.com/acme/platform/pull/7",
-        "author": "on-call",
-        "head": HEAD,
-        "merge": None,
-        "mergedBy": None,
-        "mergedAt": None,
-        "authors": ["on-call"],
-        "unknownAuthors": [],
-        "reviews": [],
-        "owners": [example.TEAM],
-        "teams": {example.TEAM: ["ada", "grace", "barbara"]},
-    }
-    return Evidence(**(values | fields))
-
-
-def approval(login: str, minute: int = 0, **fields: Any) -> Review:
-    values: dict[str, Any] = {"login": login, "human": True, "state": "APPROVED", "commit": HEAD}
-    return Review(**({**values, "submittedAt": NIGHT + timedelta(minutes=minute)} | fields))
+def approval(login: str, minute: int = 0, state: str = "APPROVED", **fields: Any) -> Review:
+    return review(login, minute * 60, state, **fields)
 
 
 def findings(**fields: Any) -> list[str]:
-    return [finding.id for finding in judge(evidence(**fields), OVERLAY, POLICY, "x").findings]
+    return [finding.id for finding in verdict_on(evidence(**fields)).findings]
 
 
 @given(said=reviews, owners=groups, approvers=groups, involved=st.lists(spellings, max_size=2))
@@ -73,8 +45,10 @@ def test_law_7_one_human_is_one_approval(
     said: list[Review], owners: list[str], approvers: list[str], involved: list[str]
 ) -> None:
     teams = {"@acme/owners": owners, example.TEAM: approvers}
-    asked = evidence(reviews=said, owners=["@acme/owners"], teams=teams, authors=["on-call", *involved])
-    verdict = judge(asked, OVERLAY, POLICY, "x")
+    known = [{"login": login, "human": True, "suspended": False, "member": True} for login in PEOPLE]
+    commits = [commit(name) for name in ("on-call", *involved)]
+    asked = evidence(reviews=said, owners=["@acme/owners"], teams=teams, commits=commits, accounts=known)
+    verdict = verdict_on(asked)
     yes = set()
     for human in set(owners) & set(approvers) - {name.lower() for name in involved}:
         own = [item for item in said if item.human and item.login.lower() == human]
@@ -110,11 +84,17 @@ def test_what_is_no_second_approval(second: Review) -> None:
     assert findings(reviews=[approval("ada"), second]) == ["approval-missing"]
 
 
-@pytest.mark.parametrize("place", ["requestedBy", "author", "authors"])
-def test_whoever_had_a_hand_in_it_does_not_count(place: str) -> None:
-    fields: dict[str, Any] = {place: ["on-call", "GRACE"] if place == "authors" else "GRACE"}
-    if place != "authors":
-        fields |= {"requestedBy": "Grace", "author": "GRACE"}
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"requestedBy": "Grace", "author": "GRACE"},
+        {"commits": [commit(), commit("GRACE")]},
+        {"commits": [commit("on-call", "GRACE")]},
+        {"pushers": ["on-call", "GRACE"]},
+    ],
+    ids=["requester", "author", "committer", "pusher"],
+)
+def test_whoever_had_a_hand_in_it_does_not_count(fields: dict[str, Any]) -> None:
     assert findings(reviews=[approval("ada"), approval("grace")], **fields) == ["approval-missing"]
 
 
@@ -159,7 +139,9 @@ def test_an_approval_that_was_taken_back_does_not_count() -> None:
 
 def test_a_commit_of_somebody_unknown_refuses() -> None:
     said = [approval("ada"), approval("grace")]
-    assert findings(reviews=said, unknownAuthors=["x@example.com"]) == ["approval-unknown-author"]
+    assert findings(reviews=said, commits=[commit("on-call", "on-call", "x@example.com")]) == [
+        "approval-unknown-author"
+    ]
 
 
 def test_nobody_asks_in_the_name_of_another() -> None:
@@ -171,7 +153,7 @@ def test_nobody_asks_in_the_name_of_another() -> None:
 def test_the_stricter_of_policy_and_overlay_counts() -> None:
     approvals = OVERLAY.spec.approvals.model_copy(update={"minimum": 3})
     strict = OVERLAY.model_copy(update={"spec": OVERLAY.spec.model_copy(update={"approvals": approvals})})
-    verdict = judge(evidence(reviews=[approval("ada"), approval("grace")]), strict, POLICY, "x")
+    verdict = verdict_on(evidence(reviews=[approval("ada"), approval("grace")]), strict)
     assert (verdict.required, verdict.approved) == (3, False)
     assert verdict.candidates == ("barbara",)
 
@@ -179,8 +161,8 @@ def test_the_stricter_of_policy_and_overlay_counts() -> None:
 @pytest.mark.parametrize("login", ["grace", "GRACE"])
 def test_a_commander_who_wrote_a_commit_of_the_pull_request_does_not_open_it(world: World, login: str) -> None:
     activation, pull = world.ask()
-    own = Contribution(pull.head, "on-call", login, ())
-    world.forge.contributions[pull.number] = (own,)
+    own = ReviewedCommit(sha=pull.head, author="on-call", committer=login, emails=[])
+    world.forge.commits[pull.number] = (own,)
     world.approve(pull)
     world.merge(pull)
     assert "approval-missing" in [item.id for item in world.apply("prod-eu").refused[activation.id]]

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from breakglass.adapters.cel import CelConditions
 from breakglass.lifecycle.audit import Story, status, stories, story
-from breakglass.lifecycle.content import read_overlay, read_policy
-from breakglass.model.evidence import judge
+from breakglass.lifecycle.rejudge import rejudge
 from laws import example
 from laws.world import HALF_HOUR, LEDGER, World
 
@@ -65,10 +65,11 @@ def test_the_verdict_can_be_judged_again_from_the_ledger_alone(world: World) -> 
     world.apply("prod-eu")
     item = told(world)[activation.id]
     assert item.evidence is not None
-    clone, commit = world.repository(), item.window.opened.sha
-    overlay = read_overlay(clone, commit, activation.spec.overlay).overlay
-    verdict = judge(item.evidence, overlay, read_policy(clone, item.window.opened.parents[0]), "again")
-    assert (verdict.approved, verdict.approved_by) == (True, item.approved_by)
+    clone = world.repository()
+    world.lose_the_network()
+    again = rejudge(clone, CelConditions(), "main", LEDGER, activation.id)
+    assert again.same
+    assert (again.verdict.approved, again.verdict.approved_by) == (True, item.approved_by)
 
 
 @settings(max_examples=15)

@@ -10,10 +10,10 @@ import pytest
 from breakglass.model.codeowners import parse
 from breakglass.model.document import load, read
 from breakglass.model.errors import InvalidFile, Refused
-from breakglass.model.evidence import Evidence
 from breakglass.model.manifest import labelled
 from breakglass.model.overlay import Overlay
 from laws import example
+from laws.asked import evidence
 
 ACTIVATION = "overlays/emergency/activations/2026-11-23-x-7f3a.yaml"
 
@@ -42,23 +42,7 @@ def test_lines_may_end_as_on_windows() -> None:
 def test_every_owner_that_is_read_can_stand_in_evidence(owner: str) -> None:
     owned = parse(f"* {owner[:-1]}\n* {owner}\n".encode(), "CODEOWNERS")
     assert [line for line, _ in owned.skipped] == [2]
-    Evidence.model_validate(
-        {
-            "requestedBy": "on-call",
-            "pullRequest": 1,
-            "url": "",
-            "author": "on-call",
-            "head": "",
-            "merge": None,
-            "mergedBy": None,
-            "mergedAt": None,
-            "authors": [],
-            "unknownAuthors": [],
-            "reviews": [],
-            "owners": list(owned.owners("x")),
-            "teams": {},
-        }
-    )
+    evidence(owners=list(owned.owners("x")))
 
 
 @pytest.mark.parametrize("key", ["1", "1.5", "true", "null", "~", "2026-11-23", "<<", "[a]", "{a: b}"])

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from breakglass.model.errors import InvalidFile
-from breakglass.model.evidence import Evidence, Review
+from breakglass.model.evidence import Account, BranchRule, Evidence, Move, Review, ReviewedCommit
 from breakglass.model.finding import Finding
 from breakglass.model.ledger import (
     Closed,
+    Disregarded,
     Drilled,
     Event,
     Heartbeat,
+    Judged,
     Opened,
     Phase,
     Refusal,
@@ -26,6 +28,7 @@ from breakglass.model.ledger import (
     evidence_path,
     paths,
     read_event,
+    verdict_path,
     write_event,
 )
 from ports.clock import NIGHT
@@ -84,6 +87,17 @@ events: st.SearchStrategy[Event] = st.one_of(
     ),
     st.builds(Heartbeat, job=st.just("expire"), at=instants),
     st.builds(
+        Judged,
+        activation=st.just(ID),
+        commit=texts,
+        approvedBy=st.lists(logins, max_size=2),
+        approvals=st.integers(0, 11),
+        teams=st.integers(0, 10),
+        reasons=st.lists(texts, max_size=2),
+        disregarded=st.lists(st.builds(Disregarded, login=logins, why=texts), max_size=2),
+        findings=st.lists(texts, max_size=2),
+    ),
+    st.builds(
         Evidence,
         requestedBy=logins,
         pullRequest=st.integers(1, 10**9),
@@ -93,8 +107,36 @@ events: st.SearchStrategy[Event] = st.one_of(
         merge=st.none() | texts,
         mergedBy=st.none() | logins,
         mergedAt=st.none() | instants,
-        authors=st.lists(texts, max_size=3),
-        unknownAuthors=st.lists(texts, max_size=3),
+        base=texts,
+        commits=st.lists(
+            st.builds(
+                ReviewedCommit,
+                sha=texts,
+                author=st.none() | logins,
+                committer=st.none() | logins,
+                emails=st.lists(texts, max_size=2),
+            ),
+            max_size=2,
+        ),
+        pushers=st.lists(logins, max_size=2),
+        accounts=st.lists(
+            st.builds(Account, login=logins, human=st.booleans(), suspended=st.booleans(), member=st.booleans()),
+            max_size=2,
+        ),
+        moves=st.lists(
+            st.builds(
+                Move,
+                how=st.sampled_from(["push", "pr_merge"]),
+                before=texts,
+                after=texts,
+                by=st.none() | logins,
+                at=instants,
+            ),
+            max_size=2,
+        ),
+        rules=st.none() | st.lists(st.builds(BranchRule, type=texts, ruleset=st.integers(1)), max_size=2),
+        drilledAt=st.none() | instants,
+        unreviewed=st.lists(st.just(ID), max_size=1),
         reviews=st.lists(
             st.builds(
                 Review,
@@ -152,6 +194,7 @@ def test_each_event_has_the_path_that_is_documented() -> None:
     }
     assert closed_path(ID, "prod-eu") == f"{place}/closed.json"
     assert evidence_path(ID) == f"activations/{ID}/evidence.json"
+    assert verdict_path(ID) == f"activations/{ID}/verdict.json"
 
 
 @pytest.mark.parametrize("content", NO_EVENTS, ids=lambda content: ascii(content[:30]))
