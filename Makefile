@@ -31,12 +31,13 @@ fuzz: setup ## Compare connectivity with a naive evaluator on 20,000 random clus
 soak: setup ## Play 5,000 random emergencies on a real API server; ARGS="--seed 1 --runs 1" repeats one.
 	@PYTHONPATH=tests "$(BIN)/python" -m chaos.soak $(ARGS)
 
-lint: setup ## ruff, mypy, import-linter, zizmor.
+lint: setup ## ruff, mypy, import-linter, zizmor, and a scan for secrets.
 	@"$(BIN)/python" -m ruff check --no-cache .
 	@"$(BIN)/python" -m ruff format --no-cache --check .
 	@"$(BIN)/python" -m mypy
 	@"$(BIN)/lint-imports" --no-cache
 	@"$(BIN)/zizmor" --offline --quiet --persona pedantic .github
+	@"$(BIN)/kingfisher" scan . --exclude .venv --no-validate --no-update-check --no-rule-cache --redact --quiet
 
 format: setup ## Let ruff rewrite what it can.
 	@"$(BIN)/python" -m ruff check --fix .
