@@ -1,7 +1,8 @@
 """Write what of the documentation is made from the code, and check the rest against it.
 
-`python docs/generate.py` writes the schemas of the files (from the models), `docs/cli.md` (from the command itself) and
-what stands between markers in the pages: the output of commands, and what the CNI profiles settle.
+`python docs/generate.py` writes the schemas of the files (from the models), `docs/cli.md` (from the command itself),
+the rulesets in `.github/rulesets/` (from the policy) and what stands between markers in the pages: the output of
+commands, and what the CNI profiles settle.
 `python docs/generate.py --check` writes nothing and tells what is not as it would be written; it also tells verbs and
 options without help, findings without an entry in `docs/findings.md` and the reverse, and YAML files whose schema
 comment leads nowhere or whose schema refuses them. Exit code 1 if there is anything to tell.
@@ -32,10 +33,12 @@ from breakglass.analysis.network.profile import PROFILES, Profile
 from breakglass.cli import breakglass
 from breakglass.model.activation import SCHEMA_COMMENT as ACTIVATION_COMMENT
 from breakglass.model.activation import Activation, activation_file
-from breakglass.model.document import load
+from breakglass.model.document import load, read
 from breakglass.model.overlay import Overlay, overlay_file
 from breakglass.model.policy import POLICY_FILE, Policy
 from breakglass.model.residue import Residue
+from breakglass.model.review import ActivationReview
+from breakglass.model.ruleset import ruleset_files
 
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ROOT / "tools" / "breakglass"
@@ -45,6 +48,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "overlay": Overlay,
     "policy": Policy,
     "residue": Residue,
+    "review": ActivationReview,
 }
 SCHEMA_BASE = "https://breakglass.dev/schemas/v1alpha1"
 WIDTH = 100
@@ -93,7 +97,9 @@ def generated() -> dict[str, str]:
     files = {f"docs/schemas/{name}.json": schema(name, model) for name, model in MODELS.items()}
     pages = {page: filled((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
     pictures = {file: run(command) for file, command in PICTURES.items()}
-    return {**files, "docs/cli.md": reference(), **pages, **pictures}
+    policy = read((ROOT / POLICY_FILE).read_bytes(), POLICY_FILE, Policy)
+    made = {path: content.decode() for path, content in ruleset_files(policy).items()}
+    return {**files, "docs/cli.md": reference(), **pages, **pictures, **made}
 
 
 def filled(page: str) -> str:

@@ -410,6 +410,11 @@ def test_the_members_of_a_team(opened: GitHubForge) -> None:
         opened.team("@bob")
 
 
+@pytest.mark.parametrize(("login", "may"), [("ann", "write"), ("Bob", "write"), ("rita", "read"), ("nobody", "none")])
+def test_what_an_account_may_do_is_asked_of_github(github: GitHub, login: str, may: str) -> None:
+    assert github("ann").permission(login) == may
+
+
 def test_one_comment_is_renewed_and_others_are_not_touched(opened: GitHubForge, github: GitHub, forge: Forge) -> None:
     bob = github("bob")
     bob.comment(1, "check", "forged")

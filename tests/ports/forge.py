@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from breakglass.model.errors import Conflict, NotFound, Refused, Unreachable
 from breakglass.model.evidence import Account, BranchRule, Move, Review, ReviewedCommit
-from breakglass.ports import Clock, Conclusion, PullRequest
+from breakglass.ports import Clock, Conclusion, Permission, PullRequest
 from ports.remote import Remote
 from ports.writes import Writes
 
@@ -27,8 +27,10 @@ class ForgeServer:
         commits: pull request → what its commits say; the author's own where absent.
         moves: branch → who moved it, oldest first.
         suspended, outside: logins of accounts that are so.
+        permissions: login → what they may do in the repository; whoever is not there may write.
         checks: head → conclusion and title of the App's check, in order.
         alarms: marker → titles of what was written there.
+        alarmed: marker → when that was last.
         dispatched: workflows started, in order.
         unreachable: nobody gets an answer.
     """
@@ -44,8 +46,10 @@ class ForgeServer:
     moves: dict[str, list[Move]] = field(default_factory=lambda: defaultdict(list))
     suspended: set[str] = field(default_factory=set)
     outside: set[str] = field(default_factory=set)
+    permissions: dict[str, Permission] = field(default_factory=dict)
     checks: dict[str, list[tuple[Conclusion, str]]] = field(default_factory=lambda: defaultdict(list))
     alarms: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    alarmed: dict[str, datetime] = field(default_factory=dict)
     replies: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     comments: dict[tuple[int, str], str] = field(default_factory=dict)
     asked: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -171,6 +175,10 @@ class InMemoryForge:
         suspended, member = login in self._server.suspended, login not in self._server.outside
         return Account(login=login, human=True, suspended=suspended, member=member)
 
+    def permission(self, login: str) -> Permission:
+        self._answer()
+        return self._server.permissions.get(login, "write")
+
     def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
         self._answer()
         return tuple(move for move in reversed(self._server.moves[branch]) if move.at >= since)
@@ -209,10 +217,13 @@ class InMemoryForge:
         del summary
         self._server.checks[head].append((conclusion, title))
 
-    def alarm(self, marker: str, title: str, body: str) -> str:
+    def alarm(self, marker: str, title: str, body: str, *, quiet: timedelta = timedelta(0)) -> str:
         self._answer()
         del body
-        self._server.alarms[marker].append(title)
+        now, last = self._server.clock.now(), self._server.alarmed.get(marker)
+        if last is None or now - last >= quiet:
+            self._server.alarms[marker].append(title)
+            self._server.alarmed[marker] = now
         return f"https://forge.example.com/acme/platform/issues/{marker}"
 
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:

@@ -123,6 +123,30 @@ class Repository(Protocol):
         """
 
 
+Permission = Literal["admin", "write", "read", "none"]
+"""What an account may do in a repository; `maintain` is write, `triage` is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssueComment:
+    """A comment under an issue or pull request, as the event that tells of it was made.
+
+    Attributes:
+        id: the comment's number, which no other comment ever has.
+        issue: number of the issue or pull request.
+        created: whether the event is its making, not an edit or a deletion.
+        human: whether its author is a User, and wrote it without an App.
+    """
+
+    id: int
+    issue: int
+    author: str
+    human: bool
+    created: bool
+    created_at: datetime
+    body: str = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class PullRequest:
     """A pull request as the forge tells it."""
@@ -181,6 +205,9 @@ class Forge(Protocol):
             NotFound: there is no such account.
         """
 
+    def permission(self, login: str) -> Permission:
+        """What an account may do in the repository, whatever gives it that right."""
+
     def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
         """Who moved a branch how, newest first; also of a branch that is gone."""
 
@@ -210,8 +237,12 @@ class Forge(Protocol):
     def report_check(self, head: str, conclusion: Conclusion, title: str, summary: str) -> None:
         """Report the App's check `breakglass` of a commit; only an App's token may."""
 
-    def alarm(self, marker: str, title: str, body: str) -> str:
-        """Open the issue that carries a marker, or comment on it where it is open already; returns its address."""
+    def alarm(self, marker: str, title: str, body: str, *, quiet: timedelta = timedelta(0)) -> str:
+        """Open the issue that carries a marker, or comment on it where it is open already; returns its address.
+
+        Args:
+            quiet: write nothing more where something was written there this short a time ago.
+        """
 
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:
         """Start a workflow of the default branch by its file name."""

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from breakglass.lifecycle.main import Main
     from breakglass.lifecycle.run import Applier
     from breakglass.model.policy import ClusterSettings, Policy
-    from breakglass.ports import Clock, Cluster, Conditions, Forge, Manifests, Renderer, Report, Repository
+    from breakglass.ports import (
+        Clock,
+        Cluster,
+        Conditions,
+        Forge,
+        IssueComment,
+        Manifests,
+        Renderer,
+        Report,
+        Repository,
+    )
 
 _AGENT_PATIENCE = timedelta(seconds=3)
 
@@ -195,6 +205,16 @@ class Wiring:
             default_branch=settings.defaultBranch,
             clock=self.clock,
         )
+
+    def issue_comment(self, file: Path) -> IssueComment:
+        """The comment that started a workflow, from the file of its event.
+
+        Raises:
+            Refused: the file holds no such event of this repository.
+        """
+        from breakglass.adapters.github_event import read_issue_comment
+
+        return read_issue_comment(file, self.policy.spec.forge.repository)
 
     @cached_property
     def own_cluster(self) -> Cluster:

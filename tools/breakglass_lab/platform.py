@@ -27,18 +27,16 @@ from breakglass.model.document import read
 from breakglass.model.identity import AGENT, APPLIER
 from breakglass.model.inventory import NAMESPACE
 from breakglass.model.policy import POLICY_FILE, Policy
+from breakglass.model.ruleset import ruleset_files, rulesets
 from breakglass_lab.controlplane import Client, ControlPlane, ExistingCluster, assets, gateway_api_crds, install
 from breakglass_lab.controlplane.processes import Group
 from breakglass_lab.forge import (
     App,
-    BypassActor,
     Forge,
     Organisation,
-    Rule,
-    Ruleset,
     Team,
     User,
-    platform_rulesets,
+    ruleset_of,
 )
 from breakglass_lab.issuer import Issuer
 from breakglass_lab.runner import Runner
@@ -174,7 +172,7 @@ class Platform:
 
     def merge(self, login: str, number: int) -> str:
         """Merge a pull request at its head, as the button does, and return the merge commit."""
-        pull = wait_for(lambda: _mergeable(self.call(login, "GET", f"/pulls/{number}")), 30, f"#{number} mergeable")
+        pull = wait_for(lambda: _mergeable(self.call(login, "GET", f"/pulls/{number}")), 90, f"#{number} mergeable")
         return str(self.call(login, "PUT", f"/pulls/{number}/merge", {"sha": pull["head"]["sha"]})["sha"])
 
     def settle(self, seconds: float = 120) -> None:
@@ -273,16 +271,14 @@ def running(
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         app = App()
-        forge = stack.enter_context(
-            Forge.start(directory / "forge", _organisation(app, ("check",) if workflows else ()))
-        )
+        forge = stack.enter_context(Forge.start(directory / "forge", _organisation(app, checked=workflows)))
         issuer = stack.enter_context(Issuer.start(directory / "issuer"))
         planes: dict[str, ControlPlane | ExistingCluster] = {}
         if kubeconfig is None:
             planes.update(_control_planes(stack, directory, clusters, forge, issuer, report))
         else:
             planes["prod-eu"] = _existing(stack, kubeconfig, report)
-        _seed(directory, forge, planes, complete=kubeconfig is None)
+        _seed(directory, forge, app, planes, complete=kubeconfig is None)
         platform = Platform(directory, forge, app, None, planes)
         if workflows:
             machine = {} if kubeconfig is None else {"KUBECONFIG": str(platform.kubeconfig("prod-eu").resolve())}
@@ -330,7 +326,12 @@ def _mergeable(pull: dict[str, Any]) -> dict[str, Any] | None:
     return pull if pull["mergeable"] is not None and pull["mergeable_state"] in ("clean", "unstable") else None
 
 
-def _organisation(app: App, checks: tuple[str, ...]) -> Organisation:
+def _organisation(app: App, *, checked: bool) -> Organisation:
+    """The people and the rulesets that `init` makes.
+
+    Args:
+        checked: workflows run; where none does, nothing reports the check that the rulesets would ask for.
+    """
     rights = {
         "platform": {
             "@acme/on-call": "write",
@@ -340,13 +341,16 @@ def _organisation(app: App, checks: tuple[str, ...]) -> Organisation:
             "@acme/platform": "admin",
         }
     }
-    # Only the App writes the ledger; not even the App rewrites it.
-    only_app = BypassActor("Integration", app.id, "always")
-    writers = Ruleset(
-        "ledger writers", ("refs/heads/breakglass-ledger",), (Rule("creation"), Rule("update")), (only_app,)
-    )
-    rulesets = (*platform_rulesets(app.id, checks=checks), writers)
-    return Organisation("acme", USERS, TEAMS, (app,), rights=rights, rulesets=rulesets)  # type: ignore[arg-type]
+    policy = read((ROOT / POLICY_FILE).read_bytes(), POLICY_FILE, Policy)
+    bot = policy.spec.bot.model_copy(update={"appId": app.id})
+    made = rulesets(policy.model_copy(update={"spec": policy.spec.model_copy(update={"bot": bot})}))
+    if not checked:
+        made = tuple(
+            each | {"rules": [rule for rule in each["rules"] if rule["type"] != "required_status_checks"]}
+            for each in made
+        )
+    kept = tuple(map(ruleset_of, made))
+    return Organisation("acme", USERS, TEAMS, (app,), rights=rights, rulesets=kept)  # type: ignore[arg-type]
 
 
 def _control_planes(
@@ -410,7 +414,7 @@ def _baseline() -> list[dict[str, Any]]:
 
 
 def _seed(
-    directory: Path, forge: Forge, planes: Mapping[str, ControlPlane | ExistingCluster], *, complete: bool
+    directory: Path, forge: Forge, app: App, planes: Mapping[str, ControlPlane | ExistingCluster], *, complete: bool
 ) -> None:
     """Make the platform's repository: this clone's own files, with the addresses of what runs here.
 
@@ -425,7 +429,10 @@ def _seed(
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    _address(tree / "breakglass.yaml", forge, planes)
+    _address(tree / POLICY_FILE, forge, app, planes)
+    fitted = read((tree / POLICY_FILE).read_bytes(), POLICY_FILE, Policy)
+    for path, content in ruleset_files(fitted).items():
+        (tree / path).write_bytes(content)
     if not complete:
         apply = tree / ".github" / "workflows" / "apply.yml"
         text = apply.read_text(encoding="utf-8")
@@ -441,12 +448,13 @@ def _seed(
     forge.seed(tree)
 
 
-def _address(policy: Path, forge: Forge, planes: Mapping[str, ControlPlane | ExistingCluster]) -> None:
+def _address(policy: Path, forge: Forge, app: App, planes: Mapping[str, ControlPlane | ExistingCluster]) -> None:
     text = YAML()
     text.width = 4096
     text.preserve_quotes = True
     data = text.load(policy)
     data["spec"]["forge"] |= {"api": forge.api_url, **_numbers(forge)}
+    data["spec"]["bot"] |= {"login": app.login, "appId": app.id}
     for name, plane in planes.items():
         data["spec"]["clusters"][name]["server"] = plane.server
         data["spec"]["clusters"][name]["certificateAuthority"] = LiteralScalarString(plane.certificate_authority)

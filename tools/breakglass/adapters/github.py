@@ -15,6 +15,7 @@ from urllib.parse import quote
 from breakglass.adapters.github_answers import (
     Account,
     Activity,
+    Collaborator,
     Comment,
     Committed,
     Issue,
@@ -22,12 +23,12 @@ from breakglass.adapters.github_answers import (
     Reviewed,
     RuleInForce,
 )
-from breakglass.adapters.github_client import GitHubClient
-from breakglass.model.errors import Conflict, Refused, Unreachable
+from breakglass.adapters.github_client import GitHubClient, NotYet
+from breakglass.model.errors import Conflict, NotFound, Refused, Unreachable
 from breakglass.model.evidence import Account as KnownAccount
 from breakglass.model.evidence import BranchRule, Move, Review, ReviewedCommit
 from breakglass.model.ruleset import CHECK
-from breakglass.ports import Clock, Conclusion, PullRequest
+from breakglass.ports import Clock, Conclusion, Permission, PullRequest
 
 MERGE_PATIENCE = timedelta(seconds=60)
 """How long a merge may take: GitHub computes mergeability when first asked, and checks may still run."""
@@ -183,6 +184,17 @@ class GitHubForge:
         organisation = self._repository.partition("/")[0]
         return self._client.exists(f"/orgs/{organisation}/members/{quote(login, safe='')}", "members: read")
 
+    def permission(self, login: str) -> Permission:
+        """What an account may do in the repository; `none` also for one that GitHub does not know.
+
+        https://docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user
+        """
+        path = f"{self._base}/collaborators/{quote(login, safe='')}/permission"
+        try:
+            return self._client.get(path, Collaborator, "metadata: read").permission
+        except NotFound:
+            return "none"
+
     def moves(self, branch: str, since: datetime) -> tuple[Move, ...]:
         """Who moved a branch how, newest first; also of a branch that is gone.
 
@@ -209,17 +221,20 @@ class GitHubForge:
             Unreachable: it is still not mergeable, or not merged, when the time for it is over.
         """
         content = {"sha": head, "merge_method": "merge", "commit_title": title, "commit_message": message}
-        deadline, pause, accepted = self._clock.now() + MERGE_PATIENCE, _FIRST_PAUSE, False
+        deadline, pause, accepted, asked = self._clock.now() + MERGE_PATIENCE, _FIRST_PAUSE, False, False
         while True:
-            reason = "GitHub took it, and does not show it merged"
+            reason, known = "GitHub took it, and does not show it merged", True
             try:
                 if not accepted:
                     self._client.send("PUT", f"{self._pull_path(number)}/merge", content, "contents: write")
                     accepted = True
+            except NotYet as error:
+                # The first no tells nothing: only now does GitHub begin to compute whether it can be merged.
+                reason, known, asked = error.what, asked, True
             except Unreachable as error:
                 reason = error.what
             # What GitHub shows counts, not a status code: an answer may be lost after the merge.
-            merged = _merged(self._pull(number), head)
+            merged = _merged(self._pull(number), head) if known else None
             if merged is not None:
                 return merged
             if self._clock.now() >= deadline:
@@ -250,8 +265,12 @@ class GitHubForge:
         content = {"name": CHECK, "head_sha": head, "status": "completed", "conclusion": conclusion, "output": output}
         self._client.send("POST", f"{self._base}/check-runs", content, "checks: write")
 
-    def alarm(self, marker: str, title: str, body: str) -> str:
-        """Open the issue that carries a marker, or comment on it where it is open already; returns its address."""
+    def alarm(self, marker: str, title: str, body: str, *, quiet: timedelta = timedelta(0)) -> str:
+        """Open the issue that carries a marker, or comment on it where it is open already; returns its address.
+
+        Args:
+            quiet: write nothing more where something was written there this short a time ago, by anybody.
+        """
         line = _marked(marker)
         issues = self._client.list(f"{self._base}/issues", Issue, "issues: read", state="open", labels=_LABEL)
         found = next((one for one in issues if (one.body or "").startswith(line) and self._is_mine(one.user)), None)
@@ -259,7 +278,8 @@ class GitHubForge:
             content = {"title": title, "body": f"{line}\n{body}", "labels": [_LABEL]}
             answer = self._client.send("POST", f"{self._base}/issues", content, "issues: write")
             return self._client.parsed(answer, Issue, f"{self._base}/issues").html_url
-        self.reply(found.number, body)
+        if not quiet or self._clock.now() - found.updated_at >= quiet:
+            self.reply(found.number, body)
         return found.html_url
 
     def dispatch(self, workflow: str, inputs: Mapping[str, str]) -> None:

@@ -15,7 +15,7 @@ from breakglass.model.evidence import Account as KnownAccount
 from breakglass.model.evidence import BranchRule, Move, Review, ReviewedCommit
 from breakglass.model.name import Login
 from breakglass.model.time import Instant
-from breakglass.ports import PullRequest
+from breakglass.ports import Permission, PullRequest
 
 GHOST = "ghost"
 WEB_FLOW = "web-flow"
@@ -49,6 +49,12 @@ class Account(Answer):
         """
         suspended = self.suspended_at is not None
         return KnownAccount(login=self.login, human=self.type == "User", suspended=suspended, member=member)
+
+
+class Collaborator(Answer):
+    """What an account may do in a repository; `role_name` says it finer, and is not needed."""
+
+    permission: Permission
 
 
 class Repository(Answer):
@@ -205,6 +211,7 @@ class Issue(Answer):
 
     number: int = Field(ge=1)
     html_url: str = Field(pattern=r"^https?://[!-~]{1,2000}$")
+    updated_at: Instant
     body: str | None = None
     user: Account | None
 

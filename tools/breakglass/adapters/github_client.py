@@ -33,6 +33,11 @@ MOST_PAGES = 100
 SECONDARY_WAIT = 60.0
 """Seconds to wait after a limit that names no time."""
 
+
+class NotYet(Unreachable):
+    """GitHub says that this cannot be done yet (405), so that surely nothing was done."""
+
+
 Body = Mapping[str, Any]
 Read = TypeVar("Read", bound=Answer)
 
@@ -196,7 +201,7 @@ class GitHubClient:
             return NotFound(f"GitHub finds nothing here, or hides it: {words}", where=where, remedy=remedy)
         if status == 405:
             # Answered to a merge that is not possible yet; it passes once mergeability and checks are known.
-            return Unreachable(f"GitHub does not merge this yet: {words}", where=where, remedy="run it again")
+            return NotYet(f"GitHub does not merge this yet: {words}", where=where, remedy="run it again")
         if status == 409:
             return Conflict(f"GitHub says somebody was first: {words}", where=where, remedy="run it again")
         return Refused(f"GitHub refuses: {status} {words}", where=where)

@@ -18,7 +18,7 @@ from breakglass.cli.output import (
     wiring,
 )
 from breakglass.model.errors import UsageError
-from breakglass.model.time import format_duration
+from breakglass.model.time import format_duration, format_instant
 from breakglass.wiring import Wiring, random_id
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option("parameters_json", "--parameters", metavar="JSON", help="All parameters at once, as a JSON object.")
 @click.option("--requested-by", help="Login of the requester, where the token is not theirs.")
+@click.option("--solo", is_flag=True, help="Nobody is there to approve: open alone, as far as the policy lets you.")
 @click.option("--dry-run", is_flag=True, help="Check and show everything, open nothing.")
 @directory_option
 @output_option
@@ -52,6 +53,7 @@ def command(
     parameters: tuple[str, ...],
     parameters_json: str | None,
     requested_by: str | None,
+    solo: bool,
     dry_run: bool,
     directory: Path,
     output: str,
@@ -61,17 +63,17 @@ def command(
     Asks on a terminal for what is missing. Nothing changes in a cluster before the pull request is approved and merged.
     """
     from breakglass.lifecycle.content import overlay_names, read_overlay
-    from breakglass.lifecycle.request import Request, prepare, submit
+    from breakglass.lifecycle.request import Request, prepare, production_clusters, submit
 
     wired = wiring(directory)
     repository = wired.repository
     repository.fetch()
     tip = repository.resolve(f"refs/remotes/origin/{wired.branch}")
     name = ask(overlay, "Overlay", "OVERLAY", list(overlay_names(repository, tip)))
-    known = read_overlay(repository, tip, name).overlay.spec
-    production = [item for item in known.scope.clusters if _purpose(wired, item) == "production"]
+    contract = read_overlay(repository, tip, name).overlay
+    known, production = contract.spec, production_clusters(wired.policy, contract)
     chosen = clusters or (
-        tuple(production) if len(production) == 1 else (ask(None, "Cluster", "--cluster", production),)
+        production if len(production) == 1 else (ask(None, "Cluster", "--cluster", list(production)),)
     )
     request = Request(
         overlay=name,
@@ -81,6 +83,7 @@ def command(
         incident=ask(incident, "Incident", "--incident"),
         requested_by=requested_by or ("dry-run" if dry_run and wired.token is None else wired.forge.whoami()),
         duration=duration,
+        solo=solo,
     )
     prepared = prepare(
         repository,
@@ -94,12 +97,7 @@ def command(
     )
     author = wired.policy.spec.bot.login if requested_by else request.requested_by
     pull = None if dry_run else submit(prepared, repository, wired.forge, author)
-    _show(prepared, pull, output, wired)
-
-
-def _purpose(wired: Wiring, cluster: str) -> str:
-    settings = wired.policy.spec.clusters.get(cluster)
-    return settings.purpose if settings is not None else ""
+    show(prepared, pull, output, wired)
 
 
 def ask(value: str | None, question: str, flag: str, choices: list[str] | None = None) -> str:
@@ -121,13 +119,15 @@ def parameters_of(
     given: tuple[str, ...], schema: dict[str, Any], *, given_json: str | None = None, examples: bool = False
 ) -> dict[str, Any]:
     """Parameters by name: from the flags, then from the schema's examples if asked for, then from the person."""
+    from breakglass.lifecycle.request import typed
+
     properties: dict[str, Any] = schema.get("properties", {})
     values = _json_object(given_json)
     for item in given:
         name, separator, text = item.partition("=")
         if not separator:
             raise UsageError(f"{item!r} is not NAME=VALUE", remedy="write --parameter sourceRange=203.0.113.0/24")
-        values[name] = _typed(text, properties.get(name, {}))
+        values[name] = typed(text, properties.get(name, {}))
     for name in schema.get("required", []):
         if name not in values:
             details = properties.get(name, {})
@@ -135,7 +135,7 @@ def parameters_of(
                 values[name] = details["examples"][0]
                 continue
             question = f"{name} ({details['description']})" if "description" in details else name
-            values[name] = _typed(ask(None, question, f"--parameter {name}=…"), details)
+            values[name] = typed(ask(None, question, f"--parameter {name}=…"), details)
     return values
 
 
@@ -153,16 +153,8 @@ def _json_object(text: str | None) -> dict[str, Any]:
     return values
 
 
-def _typed(text: str, schema: dict[str, Any]) -> Any:
-    if schema.get("type") in ("integer", "number", "boolean"):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-    return text
-
-
-def _show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiring) -> None:
+def show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiring) -> None:
+    """Print the opening pull request, or without one what it would be."""
     from breakglass.lifecycle.receipts import drilled
     from breakglass.lifecycle.request import body, title
     from breakglass.model.activation import activation_file, write_activation
@@ -183,7 +175,12 @@ def _show(prepared: Prepared, pull: PullRequest | None, output: str, wired: Wiri
     click.echo("  contract  holds; nothing else changes")
     click.echo(f"  drilled   {drilled(prepared.drill, spec.requestedAt)}")
     asked = "" if pull is None else "  (asked)"
-    click.echo(f"  approvers {prepared.required.approvals} of {', '.join(prepared.approvers)}{asked}")
+    if spec.solo:
+        click.echo("  approvers nobody, where the policy lets you; somebody else must review it afterwards")
+    else:
+        click.echo(f"  approvers {prepared.required.approvals} of {', '.join(prepared.approvers)}{asked}")
+    if prepared.merge_before is not None:
+        click.echo(f"  prolongs  {spec.extends}; merge before {format_instant(prepared.merge_before)}")
     if pull is None:
         click.echo(f"  dry run   nothing was opened; {activation_file(activation.id)} would be:\n")
         click.echo(write_activation(activation).decode(), nl=False)

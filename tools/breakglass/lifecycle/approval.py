@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from breakglass.lifecycle.content import OverlayContent, read_codeowners, read_overlay, read_policy
+from breakglass.lifecycle.extend import judge_extension
 from breakglass.lifecycle.receipts import last_drill
 from breakglass.lifecycle.reviews import unreviewed
 from breakglass.lifecycle.verdict import WATCHED, Verdict, judge
@@ -82,6 +83,9 @@ def judge_content(repository: Repository, window: Window) -> tuple[OverlayConten
     content = read_overlay(repository, window.opened.sha, activation.spec.overlay)
     findings = judge_activation(activation, content.overlay, content.digest, policy, file)
     findings += judge_overlay(content.overlay, policy, activation.spec.overlay)
+    if activation.spec.extends is not None:
+        before = all_windows(repository, window.opened.parents[0]) if window.opened.parents else ()
+        findings += judge_extension(activation, content.overlay, policy, before, window.opened.committed_at, file)
     return content, findings
 
 

@@ -178,13 +178,27 @@ def represented(approvers: tuple[str, ...], teams: Mapping[str, list[str]]) -> i
 
 
 def _solo(evidence: Evidence, activation: Activation, policy: Policy, where: str) -> list[Finding]:
-    """Hold a solo opening to the bounds of the policy."""
+    """Hold a solo opening to the bounds of the policy, and to one pair of hands: nobody has another open alone."""
+    spec, solo = activation.spec, policy.spec.solo
+    findings = solo_bounds(activation, policy, where)
+    if solo is None:
+        return findings
+    if spec.requestedBy.lower() not in members(solo.requesters, evidence.teams):
+        message = f"{spec.requestedBy} may not open alone"
+        findings.append(Finding("solo-bounds", message, where, "see spec.solo.requesters of the policy"))
+    others = evidence.involved - {spec.requestedBy.lower(), policy.spec.bot.login.lower()}
+    if others:
+        message = f"{', '.join(sorted(others))} had a hand in what {spec.requestedBy} asks to open alone"
+        findings.append(Finding("solo-hands", message, where, "open a new request, or ask for approvals"))
+    return findings
+
+
+def solo_bounds(activation: Activation, policy: Policy, where: str) -> list[Finding]:
+    """Hold a solo opening to the policy, whoever asks: overlay, clusters, duration."""
     spec, solo = activation.spec, policy.spec.solo
     if solo is None:
         return [Finding("solo-forbidden", "the policy knows no solo path", where, "ask for approvals")]
     problems = []
-    if spec.requestedBy.lower() not in members(solo.requesters, evidence.teams):
-        problems.append(f"{spec.requestedBy} may not open alone")
     if spec.overlay not in solo.overlays:
         problems.append(f"{spec.overlay} is not for opening alone")
     problems += [f"{name} is not for opening alone" for name in spec.clusters if name not in solo.clusters]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+from ruamel.yaml import YAML
 
 from breakglass.model.document import Strict
 from breakglass.model.name import ActivationId, Login, single_line
@@ -13,6 +15,7 @@ from breakglass.model.time import Instant
 
 REVIEWS = f"{OVERLAYS}/reviews"
 """Directory of the reviews, relative to the repository."""
+SCHEMA_COMMENT = "# yaml-language-server: $schema=../../../docs/schemas/review.json\n"
 
 Line = Annotated[str, AfterValidator(single_line), Field(max_length=500)]
 
@@ -40,6 +43,22 @@ class ActivationReview(Strict):
     kind: Literal["Review"]
     metadata: Metadata
     spec: ReviewSpec
+
+
+def write_review(review: ActivationReview) -> bytes:
+    """The bytes of the review's file, ending in a line break, with the schema comment on top."""
+    yaml = YAML(pure=True)
+    yaml.width = 4096
+    yaml.default_flow_style = False
+    stream = io.StringIO()
+    yaml.dump(review.model_dump(mode="json", exclude_defaults=True), stream)
+    return (SCHEMA_COMMENT + stream.getvalue()).encode()
+
+
+def reviewed_id(path: str) -> str | None:
+    """The id of the activation that a path holds a review of; None for a path that is no review's."""
+    directory, _, name = path.rpartition("/")
+    return name.removesuffix(".yaml") or None if directory == REVIEWS and name.endswith(".yaml") else None
 
 
 def review_file(activation_id: str) -> str:

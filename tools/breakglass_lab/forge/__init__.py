@@ -3,7 +3,7 @@
 from breakglass_lab.forge.events import Event
 from breakglass_lab.forge.faults import Fault
 from breakglass_lab.forge.organisation import App, Organisation, Role, Team, User
-from breakglass_lab.forge.rulesets import BypassActor, Rule, Ruleset, platform_rulesets
+from breakglass_lab.forge.rulesets import BypassActor, Rule, Ruleset, platform_rulesets, ruleset_of
 from breakglass_lab.forge.runs import Run, Runs
 from breakglass_lab.forge.server import Forge
 from breakglass_lab.forge.state import Route
@@ -24,4 +24,5 @@ __all__ = [
     "Team",
     "User",
     "platform_rulesets",
+    "ruleset_of",
 ]

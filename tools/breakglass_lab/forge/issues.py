@@ -88,6 +88,8 @@ def create_comment(state: State, request: Request) -> Answer:
     now = state.now()
     comment = Comment(state.new_id(), number, request.identity.login, _body(request), now, now)
     state.comments[comment.id] = comment
+    if number in state.issues:
+        state.issues[number] = replace(state.issues[number], updated_at=now)
     _emit(state, payloads.issue_comment(state, comment, "created", request.identity), request)
     return Answer(201, answers.comment(state, comment))
 

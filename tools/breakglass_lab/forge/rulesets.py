@@ -43,6 +43,17 @@ class Ruleset:
     enforcement: Literal["active", "evaluate", "disabled"] = "active"
 
 
+def ruleset_of(told: Mapping[str, Any]) -> Ruleset:
+    """Return a ruleset that is told in GitHub's own words, as `POST /repos/{owner}/{repo}/rulesets` takes it."""
+    return Ruleset(
+        told["name"],
+        tuple(told["conditions"]["ref_name"]["include"]),
+        tuple(Rule(rule["type"], rule.get("parameters", {})) for rule in told["rules"]),
+        tuple(BypassActor(each["actor_type"], each["actor_id"], each["bypass_mode"]) for each in told["bypass_actors"]),
+        tuple(told["conditions"]["ref_name"]["exclude"]),
+    )
+
+
 def platform_rulesets(
     app_id: int, checks: tuple[str, ...] = (), checks_app_id: int | None = GITHUB_ACTIONS_ID
 ) -> tuple[Ruleset, ...]:

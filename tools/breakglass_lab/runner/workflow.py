@@ -32,7 +32,7 @@ BASH = """bash -o pipefail -c 'bash --noprofile --norc -eo pipefail "$0" </dev/n
 """How GitHub runs `shell: bash` (`jobs.<job_id>.steps[*].shell` of the syntax), and like there without a terminal."""
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
-_OPERAND = re.compile(r"'(?P<literal>[^'|=]*)'|(?P<path>[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*)+)")
+_OPERAND = re.compile(r"'(?P<literal>[^'|=]*)'|(?P<path>[A-Za-z_][\w-]*(?:\.[A-Za-z_][\w-]*|\[\d+\])+)")
 
 
 class WorkflowError(Exception):
@@ -209,7 +209,7 @@ def _concurrency(value: object, contexts: Mapping[str, Any]) -> Concurrency | No
 
 
 def evaluate(text: str, contexts: Mapping[str, Any]) -> str:
-    """Replace each `${{ expression }}`; known are properties, 'literals', `==` and `||`.
+    """Replace each `${{ expression }}`; known are properties, entries (`[0]`), 'literals', `==` and `||`.
 
     https://docs.github.com/en/actions/reference/workflows-and-actions/expressions
     """
@@ -233,9 +233,12 @@ def _operand(text: str, contexts: Mapping[str, Any]) -> object:
     if match["literal"] is not None:
         return match["literal"]
     value: Any = contexts
-    for name in match["path"].split("."):
-        # As on GitHub, a property that is not there is null.
-        value = value.get(name) if isinstance(value, Mapping) else None
+    for name, index in re.findall(r"([\w-]+)|\[(\d+)\]", match["path"]):
+        # As on GitHub, what is not there is null.
+        if index:
+            value = value[int(index)] if isinstance(value, list) and int(index) < len(value) else None
+        else:
+            value = value.get(name) if isinstance(value, Mapping) else None
     return value
 
 
