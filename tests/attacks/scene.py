@@ -34,7 +34,7 @@ from breakglass.model.document import read
 from breakglass.model.policy import POLICY_FILE, Policy
 from breakglass.model.ruleset import rulesets
 from breakglass.ports import Clock
-from breakglass_lab.forge import App, BypassActor, Forge, Organisation, Rule, Ruleset, Team, User
+from breakglass_lab.forge import App, Forge, Organisation, Team, User, ruleset_of
 from laws import example
 from laws.world import LEDGER
 from ports.cluster import ApiServer, InMemoryCluster
@@ -158,7 +158,7 @@ class Scene:
     def activation(self, overlay: str = "db-from-bastion", by: str = "on-call", **changes: Any) -> Activation:
         """A request, as `breakglass open` would make it, but for the changes."""
         self._requests += 1
-        clone = self._clone("on-call")
+        clone = self.clone("on-call")
         clone.fetch()
         content = read_overlay(clone, clone.resolve("refs/remotes/origin/main"), overlay)
         details: dict[str, Any] = {
@@ -192,10 +192,10 @@ class Scene:
 
     def check(self, number: int) -> list[str]:
         """What check.yml does on main: judge the pull request and report the App's check; ids of the errors found."""
-        gate = Gate(self._clone("bot"), self._app(), CelConditions(), LEDGER)
+        gate = Gate(self.clone("bot"), self.app(), CelConditions(), LEDGER)
         pull, checked = check_pull_request(gate, PureRenderer(), number, "main", SystemClock().now())
         conclusion = "success" if checked.passed else "failure"
-        self._app().report_check(pull.head, conclusion, conclusion, conclusion)
+        self.app().report_check(pull.head, conclusion, conclusion, conclusion)
         return [finding.id for finding in checked.findings if finding.severity == "error"]
 
     def merge(self, number: int, by: str = "on-call") -> None:
@@ -226,8 +226,8 @@ class Scene:
             assert main.approval(window).findings == ()
 
     def _main(self) -> Main:
-        app = self._app()
-        return Main(self._clone("applier"), lambda: app, PureRenderer(), CelConditions(), "main", LEDGER)
+        app = self.app()
+        return Main(self.clone("applier"), lambda: app, PureRenderer(), CelConditions(), "main", LEDGER)
 
     def refusals(self) -> set[str]:
         """Run the applier, see that it opened nothing, and tell the ids of everything it refused for."""
@@ -236,12 +236,13 @@ class Scene:
         assert self.server.state() == example.state({}), "the cluster is not at its baseline"
         return {finding.id for findings in applied.refused.values() for finding in findings}
 
-    def _app(self) -> GitHubForge:
+    def app(self) -> GitHubForge:
+        """The forge, as the App asks it."""
         return GitHubForge(
             repository="acme/platform", token=app_token(self.forge), clock=self.clock(), api=self.forge.api_url
         )
 
-    def _clone(self, name: str) -> GitRepository:
+    def clone(self, name: str) -> GitRepository:
         """A fresh clone with the App's token."""
         directory = self.directory / "machines" / f"{name}-{time.monotonic_ns()}"
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -302,16 +303,6 @@ def organisation() -> Organisation:
     team = Team(example.TEAM.partition("/")[2], (*example.COMMANDERS, "eve"))
     made = tuple(map(ruleset_of, rulesets(policy)))
     return Organisation("acme", tuple(users), (team,), (APP,), rights={"platform": rights}, rulesets=made)  # type: ignore[dict-item]
-
-
-def ruleset_of(told: Mapping[str, Any]) -> Ruleset:
-    """A ruleset in GitHub's words as the lab's forge keeps it."""
-    return Ruleset(
-        told["name"],
-        tuple(told["conditions"]["ref_name"]["include"]),
-        tuple(Rule(rule["type"], rule.get("parameters", {})) for rule in told["rules"]),
-        tuple(BypassActor(each["actor_type"], each["actor_id"], each["bypass_mode"]) for each in told["bypass_actors"]),
-    )
 
 
 def seeded(forge: Forge, directory: Path) -> None:

@@ -30,12 +30,14 @@ from breakglass.model.document import read
 from breakglass.model.errors import Refused
 from breakglass.model.manifest import key_of
 from breakglass.model.policy import Policy
+from breakglass.model.ruleset import ruleset_files, rulesets
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(sys.executable).parent
 ASKED = (
     "--repository=acme/shop",
     "--bot=acme-breakglass[bot]",
+    "--app-id=42",
     "--cluster=prod-eu=clusters/prod-eu,https://prod-eu.example.com:6443",
     "--cluster=on=clusters/other",
     "--drill-cluster=practice=clusters/prod-eu",
@@ -44,11 +46,13 @@ ASKED = (
     "--owner=@acme/platform",
     "--owner=@acme/security",
 )
+RULESETS = {f".github/rulesets/breakglass-{name}.json" for name in ("reviews", "integrity", "ledger", "ledger-writers")}
 WRITTEN = {
     *AUTOMATION,
     PINS,
     "CODEOWNERS",
     "breakglass.yaml",
+    *RULESETS,
     *(
         f"breakglass/{cluster}/{name}.yaml"
         for cluster in ("prod-eu", "on", "practice")
@@ -57,8 +61,10 @@ WRITTEN = {
     "docs/schemas/activation.json",
     "docs/schemas/overlay.json",
     "docs/schemas/policy.json",
+    "docs/schemas/review.json",
     "overlays/emergency/README.md",
     "overlays/emergency/activations/README.md",
+    "overlays/emergency/reviews/README.md",
 }
 Init = Callable[..., int]
 
@@ -118,11 +124,12 @@ def test_the_workflows_run_for_the_clusters_of_the_policy(init: Init, repository
     # A reader of YAML 1.1 takes a plain `on` for a boolean.
     assert "cluster: [prod-eu, 'on']" in (repository / ".github/workflows/apply.yml").read_text()
     assert apply["on"]["push"] == {"branches": ["trunk"]}
-    assert check["on"]["pull_request"] == {"branches": ["trunk"]}
+    assert check["on"]["pull_request_target"]["branches"] == ["trunk"]
+    assert "pull_requests[0].base.ref == 'trunk'" in check["jobs"]["check"]["if"]
     assert drill["on"]["workflow_dispatch"]["inputs"]["cluster"]["default"] == "practice"
     assert drill["concurrency"]["group"] == "breakglass-drill-${{ inputs.cluster || 'practice' }}"
     assert drill["jobs"]["drill"]["steps"][-1]["env"]["CLUSTER"] == "${{ inputs.cluster || 'practice' }}"
-    for file in (repository / ".github/workflows").iterdir():
+    for file in set((repository / ".github/workflows").iterdir()) - {repository / ".github/workflows/review.yml"}:
         assert set(re.findall(r"^ +ref: (\S+)", file.read_text(), re.MULTILINE)) == {"trunk"}
 
 
@@ -143,6 +150,35 @@ def test_for_its_own_policy_this_repository_is_what_init_would_write() -> None:
     own = read((ROOT / "breakglass.yaml").read_bytes(), "breakglass.yaml", Policy)
     templates = read_templates(TEMPLATES)
     assert automation(own, templates) == {path: templates[path] for path in AUTOMATION}
+
+
+def test_the_rulesets_are_those_of_the_policy(init: Init, repository: Path) -> None:
+    init(*ASKED, "--branch=trunk")
+    made = {path: json.loads((repository / path).read_bytes()) for path in RULESETS}
+    assert tuple(sorted(made.values(), key=str)) == tuple(sorted(rulesets(policy(repository)), key=str))
+    (required,) = (rule for rule in made[".github/rulesets/breakglass-integrity.json"]["rules"] if "parameters" in rule)
+    assert required["parameters"]["required_status_checks"] == [{"context": "breakglass", "integration_id": 42}]
+    assert made[".github/rulesets/breakglass-integrity.json"]["bypass_actors"] == []
+    assert made[".github/rulesets/breakglass-reviews.json"]["conditions"]["ref_name"]["include"] == ["refs/heads/trunk"]
+
+
+def test_without_the_number_of_the_app_there_are_no_rulesets_and_the_next_step_says_so(
+    init: Init, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(*(flag for flag in ASKED if "app-id" not in flag), "--output=json") == 0
+    assert set(files(repository)) == WRITTEN - RULESETS
+    steps = json.loads(capsys.readouterr().out)["next"]
+    assert any(step["command"] == "gh api apps/acme-breakglass --jq .id && breakglass init" for step in steps)
+    changed = (repository / "breakglass.yaml").read_text().replace("[bot]\n", "[bot]\n    appId: 42\n")
+    (repository / "breakglass.yaml").write_text(changed)
+    assert init() == 0
+    assert set(files(repository)) == WRITTEN
+
+
+def test_the_rulesets_of_this_repository_are_those_of_its_policy() -> None:
+    own = read((ROOT / "breakglass.yaml").read_bytes(), "breakglass.yaml", Policy)
+    standing = {f".github/rulesets/{path.name}": path.read_bytes() for path in (ROOT / ".github/rulesets").iterdir()}
+    assert standing == ruleset_files(own)
 
 
 def test_a_second_init_changes_nothing(init: Init, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,7 +77,12 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
         check=True,
     ).stdout
     assert re.fullmatch(rf"acme-breakglass\[bot\] Close {identity}.*\n", subject), "a closing merged by the App"
-    assert {conclusion for _, conclusion in conclusions(platform, begin)} == {"success"}
+    # Skipped: comments that are no command, and reviews of what is merged by now.
+    assert {conclusion for _, conclusion in conclusions(platform, begin)} == {"success", "skipped"}
+    assert {name for name, conclusion in conclusions(platform, begin) if conclusion == "skipped"} <= {
+        "check.yml",
+        "comment.yml",
+    }
 
     story = platform.breakglass("robin", "audit", "show", identity, "--output", "json", code=None)
     platform.breakglass("robin", "status")
@@ -85,6 +90,28 @@ def test_one_emergency_from_the_request_to_the_proof_of_baseline(platform: Platf
     assert story.returncode in (0, 1)
     assert told["evidence"]["reviews"][0]["state"] == "APPROVED"
     assert told["approvedBy"] == ["dana", "ines"]
+
+
+def test_a_review_renews_the_apps_check_and_the_comment(platform: Platform) -> None:
+    request = ask(platform, "db-from-bastion", "--for", "10s")
+    platform.settle()
+    assert app_check(platform, request.number) == ("success", "An opening, 0 of 2 approvals")
+    platform.approve("ines", request.number)
+    platform.settle()
+    assert app_check(platform, request.number) == ("success", "An opening, 1 of 2 approvals")
+    comments = platform.call("robin", "GET", f"/issues/{request.number}/comments")
+    (page,) = [comment["body"] for comment in comments if "breakglass-check" in comment["body"]]
+    assert "1 of 2" in page
+    assert platform.call("robin", "GET", f"/pulls/{request.number}")["mergeable_state"] != "blocked"
+    platform.call("robin", "PATCH", f"/pulls/{request.number}", {"state": "closed"})
+
+
+def app_check(platform: Platform, number: int) -> tuple[str, str]:
+    """Conclusion and title of the App's check run of a pull request's head."""
+    head = platform.call("robin", "GET", f"/pulls/{number}")["head"]["sha"]
+    found = platform.call("robin", "GET", f"/commits/{head}/check-runs?check_name=breakglass")["check_runs"]
+    (run,) = [run for run in found if run["app"]["id"] == platform.app.id]
+    return run["conclusion"], run["output"]["title"]
 
 
 def test_opening_from_a_phone_asks_in_the_name_of_who_started_the_workflow(platform: Platform) -> None:
@@ -99,7 +126,8 @@ def test_opening_from_a_phone_asks_in_the_name_of_who_started_the_workflow(platf
     }
     platform.call("robin", "POST", "/actions/workflows/open.yml/dispatches", {"ref": "main", "inputs": inputs})
     platform.settle()
-    assert conclusions(platform, begin) == {("open.yml", "success"), ("check.yml", "success")}
+    told = conclusions(platform, begin) - {("comment.yml", "skipped")}
+    assert told == {("open.yml", "success"), ("check.yml", "success")}
     (pull,) = platform.call("robin", "GET", "/pulls?state=open")
     assert pull["user"]["login"] == platform.app.login
     checked = platform.breakglass("robin", "check", "--pull-request", str(pull["number"]), "--output", "json").stdout

@@ -290,23 +290,23 @@ def pull_request(lab: Lab, files: Mapping[str, str]) -> str:
     return commit
 
 
-def test_a_pull_request_is_checked_by_main_without_secrets(start: Start) -> None:
+def test_a_pull_request_is_checked_by_mains_workflow_with_the_apps_token(start: Start) -> None:
     lab = start()
-    stand_in = {".github/actions/install/action.yml": "this is not an action"}
+    stand_in = {".github/actions/install/action.yml": "this is not an action", ".github/workflows/check.yml": "neither"}
     commit = pull_request(lab, stand_in)
     lab.runner.wait(timeout=SECONDS)
     assert conclusions(lab) == [("check", "success")]
     assert lab.check_runs(commit) == {"check": "success"}
     call = lab.call(lab.runner.runs[0])
-    verb, comment, summary, file, *pull = call.arguments
-    assert (verb, comment, summary, pull) == ("check", "--comment", "--job-summary", ["--pull-request", "1"])
-    assert file == call.environment["GITHUB_STEP_SUMMARY"]
-    assert call.environment["GITHUB_REF"] == "refs/pull/1/merge"
+    assert call.arguments[:4] == ["check", "--check-run", "--comment", "--job-summary"]
+    assert call.arguments[4:] == [call.environment["GITHUB_STEP_SUMMARY"], "--pull-request=1"]
+    assert call.environment["GITHUB_REF"] == "refs/heads/main"
     assert call.token is None
-    assert "BREAKGLASS_APP_ID" not in call.environment
     assert "BREAKGLASS_APP_KEY" not in (lab.runner.runs[0].log.read_text())
-    lab.ask("POST", "/repos/acme/platform/issues/1/comments", {"body": "checked"},
-            token=call.environment["GITHUB_TOKEN"])  # fmt: skip
+    token = call.environment["GITHUB_TOKEN"]
+    lab.ask("POST", "/repos/acme/platform/issues/1/comments", {"body": "checked"}, token=token)
+    done = {"name": "breakglass", "head_sha": commit, "conclusion": "success"}
+    lab.ask("POST", "/repos/acme/platform/check-runs", done, token=token)
 
 
 SHOW = """\
@@ -398,12 +398,13 @@ ENVIRONMENTS = ["breakglass", "BreakGlass", "{name: breakglass}", "${{ 'breakgla
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_a_pull_request_that_names_an_environment_gets_nothing_of_it(start: Start, environment: str) -> None:
     lab = start()
-    stolen = trigger("check", "pull_request", environment)
-    commit = pull_request(lab, {".github/workflows/check.yml": stolen})
+    stolen = trigger("stolen", "pull_request", environment)
+    commit = pull_request(lab, {".github/workflows/stolen.yml": stolen})
     lab.runner.wait(timeout=SECONDS)
-    assert conclusions(lab) == [("check", "failure")]
-    assert lab.check_runs(commit) == {"check": "failure"}
-    told = lab.runner.runs[0].log.read_text()
+    # Main's own check runs as well, with main's workflow.
+    assert lab.check_runs(commit) == {"check": "success", "stolen": "failure"}
+    (job,) = (job for job in lab.runner.runs if job.name == "stolen")
+    told = job.log.read_text()
     assert told == ('"refs/pull/1/merge" is not allowed to deploy to breakglass due to environment protection rules.\n')
 
 
@@ -810,7 +811,10 @@ def test_a_workflow_file_that_is_not_valid_is_a_failed_run(start: Start, text: s
     ]
 
 
-CONTEXTS = {"github": {"ref": "refs/heads/main", "event": {"number": 7}}, "inputs": {"cluster": ""}}
+CONTEXTS = {
+    "github": {"ref": "refs/heads/main", "event": {"number": 7, "pulls": [{"number": 8}]}},
+    "inputs": {"cluster": ""},
+}
 
 
 @pytest.mark.parametrize(
@@ -820,6 +824,9 @@ CONTEXTS = {"github": {"ref": "refs/heads/main", "event": {"number": 7}}, "input
         ("a-${{ github.ref }}-b", "a-refs/heads/main-b"),
         ("${{github.event.number}}", "7"),
         ("${{ github.event.nothing.at.all }}", ""),
+        ("${{ github.event.nothing.number || github.event.pulls[0].number }}", "8"),
+        ("${{ github.event.pulls[1].number }}", ""),
+        ("${{ github.event.number[0] }}", ""),
         ("${{ inputs.cluster || 'drill' }}", "drill"),
         ("${{ github.ref == 'refs/heads/main' }}", "true"),
         ("${{ github.ref == 'x' || github.event.number }}", "7"),

@@ -12,12 +12,28 @@ import yaml
 from ruamel.yaml import YAML
 
 from breakglass import __version__
+from breakglass.lifecycle.init import APP_PERMISSIONS
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
-VERBS = ("apply", "check", "drill", "expire", "open")
-"""The workflows that call the tool, each the verb of its name."""
+CALLS = {"comment": "issue-comment"}
+"""Workflows that call another verb than that of their name."""
+VERBS = ("apply", "check", "comment", "drill", "expire", "open", "solo")
+"""The workflows that call the tool, each the verb of its name but for `CALLS`."""
+
+
+HOSTILE = [
+    "$(touch pwned)",
+    "`touch pwned`",
+    "'; touch pwned; '",
+    '"; touch pwned; "',
+    "*",
+    "a\nb",
+    "--help",
+    " \\",
+    "${IFS}",
+]
 
 
 def load(file: Path) -> dict[str, Any]:
@@ -49,7 +65,7 @@ def script(name: str) -> str:
 
 
 def test_there_is_a_workflow_for_each_verb_and_one_for_the_tests() -> None:
-    assert [file.stem for file in WORKFLOWS] == sorted([*VERBS, "ci"])
+    assert [file.stem for file in WORKFLOWS] == sorted([*VERBS, "ci", "review"])
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -63,15 +79,13 @@ def test_a_workflow_gives_no_permission_and_every_script_fails_early(file: Path)
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_a_job_is_bounded_in_time_and_permissions(name: str, job: dict[str, Any]) -> None:
     assert 0 < job["timeout-minutes"] <= 30
-    assert job["permissions"]["contents"] == "read"
-    allowed = {"contents", "id-token", *(["pull-requests"] if name == "check" else [])}
-    assert set(job["permissions"]) <= allowed
-    assert ("id-token" in job["permissions"]) == (name in ("apply", "drill"))
+    given = {} if name == "review" else {"contents": "read"}
+    assert job["permissions"] == given | ({"id-token": "write"} if name in ("apply", "drill") else {})
 
 
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_only_jobs_in_the_environment_see_secrets(name: str, job: dict[str, Any]) -> None:
-    assert ("secrets." in str(job)) == (job.get("environment") == "breakglass") == (name not in ("check", "ci"))
+    assert ("secrets." in str(job)) == (job.get("environment") == "breakglass") == (name not in ("ci", "review"))
     for entry in job["steps"]:
         if not entry.get("uses", "").startswith("actions/create-github-app-token@"):
             assert "secrets" not in str(entry)
@@ -103,7 +117,7 @@ def test_no_expression_stands_in_a_script(file: Path) -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_a_job_calls_one_verb(name: str) -> None:
     scripts = "\n".join(entry.get("run", "") for entry in steps(name))
-    assert set(re.findall(r"\bbreakglass ([a-z]+)\b", scripts)) == {name}
+    assert set(re.findall(r"\bbreakglass ([a-z][a-z-]*)", scripts)) == {CALLS.get(name, name)}
     assert len(re.findall(r"^ *breakglass\b", scripts, re.MULTILINE)) == 1
     assert len(workflow(name)["jobs"]) == 1
 
@@ -124,15 +138,55 @@ def test_no_checkout_keeps_its_token() -> None:
 
 def test_check_runs_nothing_of_the_pull_request() -> None:
     document = workflow("check")
-    # `pull_request_target` would hold secrets beside the pull request's data.
-    assert set(document["on"]) == {"pull_request"}
+    # Neither runs the pull request's own copy of the file, as `pull_request` would.
+    assert set(document["on"]) == {"pull_request_target", "workflow_run"}
     assert {entry["uses"].partition("@")[0] for entry in steps("check") if "uses" in entry} == {
         "actions/checkout",
-        "./.github/actions/install",
+        "actions/create-github-app-token",
+        "$/.github/actions/install",
     }
     assert script("check") == (
-        'breakglass check --comment --job-summary "$GITHUB_STEP_SUMMARY" --pull-request "$PULL_REQUEST"'
+        'breakglass check --check-run --comment --job-summary "$GITHUB_STEP_SUMMARY" --pull-request="$PULL_REQUEST"'
     )
+    # Of the event only the number reaches a step, and what the pull request's author writes reaches nothing.
+    used = set(re.findall(r"github\.event[\w.\[\]]*", str(document["jobs"]) + str(document["concurrency"])))
+    assert used == {
+        "github.event.pull_request.number",
+        "github.event.workflow_run.pull_requests[0].number",
+        "github.event.workflow_run.pull_requests[0].base.ref",
+        "github.event_name",
+    }
+
+
+def test_a_change_of_what_a_pull_request_goes_to_is_checked_again() -> None:
+    assert workflow("check")["on"]["pull_request_target"] == {
+        "branches": ["main"],
+        "types": ["opened", "synchronize", "reopened", "edited"],
+    }
+
+
+def test_a_review_renews_the_check_and_its_own_workflow_does_and_may_nothing() -> None:
+    assert workflow("check")["on"]["workflow_run"] == {"workflows": ["review"], "types": ["completed"]}
+    review = workflow("review")
+    assert review["name"] == "review"
+    assert review["on"] == {"pull_request_review": {"types": ["submitted", "dismissed"]}}
+    (job,) = review["jobs"].values()
+    assert job["permissions"] == {}
+    assert [entry["run"] for entry in job["steps"]] == ["true"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_check_hands_its_number_on_as_it_is(programs: Path, value: str) -> None:
+    given = arguments("check", programs, {"PULL_REQUEST": value, "GITHUB_STEP_SUMMARY": "summary"})
+    assert given[-1] == f"--pull-request={value}"
+    assert not (programs.parent / "pwned").exists()
+
+
+@pytest.mark.parametrize("value", [*HOSTILE, "", "0", "-1", "1e3", "0x10", "482; true"])
+def test_check_takes_nothing_for_a_number_that_is_none(value: str) -> None:
+    command = [Path(sys.executable).with_name("breakglass"), "check", "--check-run", f"--pull-request={value}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
 
 
 def test_each_production_cluster_has_an_applier_that_waits_only_for_itself() -> None:
@@ -194,9 +248,18 @@ def test_no_workflow_waits_for_another() -> None:
     ("name", "permissions"),
     [
         ("apply", {"contents": "write", "members": "read", "pull-requests": "read"}),
+        ("comment", {"actions": "write", "contents": "write", "issues": "write", "pull-requests": "write"}),
+        ("check", {"checks": "write", "contents": "read", "members": "read", "pull-requests": "write"}),
         ("drill", {"contents": "write"}),
-        ("expire", {"actions": "write", "contents": "write", "pull-requests": "write"}),
-        ("open", {"contents": "write", "pull-requests": "write"}),
+        (
+            "expire",
+            {"actions": "write", "checks": "write", "contents": "write", "issues": "write", "pull-requests": "write"},
+        ),
+        ("open", {"actions": "write", "contents": "write", "pull-requests": "write"}),
+        (
+            "solo",
+            {"checks": "write", "contents": "write", "issues": "write", "members": "read", "pull-requests": "write"},
+        ),
     ],
 )
 def test_what_starts_workflows_is_done_with_a_token_of_the_app_that_can_do_no_more(
@@ -209,6 +272,23 @@ def test_what_starts_workflows_is_done_with_a_token_of_the_app_that_can_do_no_mo
         **{f"permission-{permission}": level for permission, level in permissions.items()},
     }
     assert steps(name)[-1]["env"]["GITHUB_TOKEN"] == "${{ steps.app.outputs.token }}"
+
+
+def test_the_app_is_granted_the_most_that_a_job_asks_for_and_the_page_says_so() -> None:
+    most: dict[str, str] = {}
+    for name in VERBS:
+        for key, level in step(name, "actions/create-github-app-token@")["with"].items():
+            permission = key.removeprefix("permission-").replace("-", " ")
+            if key.startswith("permission-") and most.get(permission) != "write":
+                most[permission] = level
+    assert most == APP_PERMISSIONS
+    page = (ROOT / "docs" / "adopting.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| ([a-z ]+) \| (read|write) \| ", page, re.MULTILINE)) == APP_PERMISSIONS
+    (address,) = re.findall(r"settings/apps/new\?(\S+)\"", page)
+    asked = dict(pair.split("=") for pair in address.split("&"))
+    assert {name.replace(" ", "_"): level for name, level in APP_PERMISSIONS.items()}.items() <= asked.items()
+    assert {level for level in asked.values() if level in ("read", "write")} == {"read", "write"}
+    assert sum(level in ("read", "write") for level in asked.values()) == len(APP_PERMISSIONS)
 
 
 def test_what_is_dispatched_has_at_most_25_inputs_of_text() -> None:
@@ -257,19 +337,6 @@ def arguments(name: str, programs: Path, variables: dict[str, str]) -> list[str]
     return run(script(name), path, variables, programs.parent).split("\0")[:-1]
 
 
-HOSTILE = [
-    "$(touch pwned)",
-    "`touch pwned`",
-    "'; touch pwned; '",
-    '"; touch pwned; "',
-    "*",
-    "a\nb",
-    "--help",
-    " \\",
-    "${IFS}",
-]
-
-
 @pytest.mark.parametrize("value", HOSTILE)
 def test_open_hands_inputs_on_as_they_are(programs: Path, value: str) -> None:
     inputs = {"OVERLAY": value, "CLUSTERS": "prod-eu", "DURATION": value, "REASON": value, "INCIDENT": value}
@@ -286,6 +353,32 @@ def test_open_hands_inputs_on_as_they_are(programs: Path, value: str) -> None:
         value,
     ]
     assert not (programs.parent / "pwned").exists()
+
+
+@pytest.mark.parametrize(("value", "alone"), [("solo", True), ("", False), ("Solo", False), ("$(touch pwned)", False)])
+def test_open_asks_alone_only_where_somebody_wrote_so(programs: Path, value: str, alone: bool) -> None:
+    inputs = {"OVERLAY": "o", "CLUSTERS": "c", "DURATION": "", "REASON": "r", "INCIDENT": "i", "PARAMETERS": ""}
+    given = arguments("open", programs, {**inputs, "SOLO": value, "GITHUB_TRIGGERING_ACTOR": "alice"})
+    assert ("--solo" in given) == alone
+    assert given[-2:] == ["--", "o"]
+    assert not (programs.parent / "pwned").exists()
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_solo_hands_its_number_on_as_it_is(programs: Path, value: str) -> None:
+    assert arguments("solo", programs, {"PULL_REQUEST": value}) == ["solo", "--", value]
+
+
+def test_a_comment_reaches_no_script() -> None:
+    document = workflow("comment")
+    assert document["on"] == {"issue_comment": {"types": ["created"]}}
+    assert script("comment") == "breakglass issue-comment"
+    (job,) = document["jobs"].values()
+    assert job["if"] == "startsWith(github.event.comment.body, '/breakglass')"
+    # Only the condition, and the number in the group, look at the event.
+    assert "github.event" not in str(job["steps"])
+    assert "env" not in job
+    assert set(steps("comment")[-1]["env"]) == {"GITHUB_TOKEN"}
 
 
 @pytest.mark.parametrize(

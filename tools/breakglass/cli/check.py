@@ -14,8 +14,11 @@ from breakglass.cli.output import (
     finding_json,
     kubeconfig_option,
     output_option,
+    progress,
     wiring,
 )
+from breakglass.cli.verdict import explained, verdict_json
+from breakglass.model.errors import UsageError
 
 if TYPE_CHECKING:
     from breakglass.lifecycle.check import Checked
@@ -29,6 +32,7 @@ _PURPOSES = {"opening": "an opening", "closing": "a closing", "other": "neither 
     "--pull-request", type=click.IntRange(min=1), metavar="NUMBER", help="Check this pull request, approvals included."
 )
 @click.option("--comment", is_flag=True, help="Write the result into the pull request's one comment.")
+@click.option("--check-run", is_flag=True, help="Report the App's check run of its head; needs the App's token.")
 @click.option(
     "--job-summary",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -46,6 +50,7 @@ def command(
     revision: str,
     pull_request: int | None,
     comment: bool,
+    check_run: bool,
     job_summary: Path | None,
     sarif: Path | None,
     clusters: tuple[str, ...],
@@ -58,22 +63,30 @@ def command(
     Prints every finding, not the first; exit code 1 if one is an error. Nothing of the branch is run.
     """
     from breakglass.analysis.report.blast_radius_page import sarif_of
-    from breakglass.lifecycle.check import check, check_pull_request, dry_run
+    from breakglass.lifecycle.check import check, dry_run, judge_pull_request
+    from breakglass.lifecycle.check_run import reported
     from breakglass.lifecycle.comment import MARKER, comment_of, page_of, summary_of
 
+    if check_run and pull_request is None:
+        raise UsageError("--check-run is about a pull request", remedy="name it with --pull-request")
     # The check of a closing must pass on a broken main; openings are judged by the policies of their own commits.
     wired = wiring(directory, kubeconfig, closing=True)
     repository, now = wired.repository, wired.clock.now()
-    repository.fetch()
-    pull = None
-    if pull_request is None:
-        base = repository.resolve(f"refs/remotes/origin/{wired.branch}")
-        checked = check(repository, wired.renderer, base, repository.resolve(revision), now)
-    else:
-        pull, checked = check_pull_request(wired.gate, wired.renderer, pull_request, wired.branch, now)
-    for name in clusters:
-        if checked.activation is None or name in checked.activation.spec.clusters:
-            checked.findings += dry_run(wired.cluster(name), checked.changes, name)
+    pull = None if pull_request is None else wired.forge.pull_request(pull_request)
+
+    def made() -> Checked:
+        if pull is None:
+            repository.fetch()
+            base = repository.resolve(f"refs/remotes/origin/{wired.branch}")
+            checked = check(repository, wired.renderer, base, repository.resolve(revision), now)
+        else:
+            checked = judge_pull_request(wired.gate, wired.renderer, pull, wired.branch, now)
+        for name in clusters:
+            if checked.activation is None or name in checked.activation.spec.clusters:
+                checked.findings += dry_run(wired.cluster(name), checked.changes, name)
+        return checked
+
+    checked = reported(wired.forge, pull, made, progress) if check_run and pull is not None else made()
     if pull is not None and comment:
         wired.forge.comment(pull.number, MARKER, comment_of(checked))
     if job_summary is not None:
@@ -97,13 +110,7 @@ def _json(checked: Checked) -> dict[str, Any]:
         "opens": list(checked.opens),
         "closes": list(checked.closes),
         "objects": [{"effect": change.effect, "object": str(change.key)} for change in checked.changes],
-        "approvals": None
-        if verdict is None
-        else {
-            "required": verdict.required,
-            "approvedBy": list(verdict.approved_by),
-            "candidates": list(verdict.candidates),
-        },
+        "approvals": None if verdict is None else verdict_json(verdict),
         "findings": [finding_json(finding) for finding in checked.findings],
     }
 
@@ -117,8 +124,8 @@ def _show(checked: Checked) -> None:
     for change in checked.changes:
         click.echo(f"  {change.effect:<9} {change.key}")
     if checked.verdict is not None:
-        by = ", ".join(checked.verdict.approved_by) or "nobody yet"
-        click.echo(f"  approved  by {len(checked.verdict.approved_by)} of {checked.verdict.required}: {by}")
+        for line in explained(checked.verdict):
+            click.echo(line)
     emit_findings(checked.findings)
     click.echo(
         click.style("passed", fg="green", bold=True) if checked.passed else click.style("failed", fg="red", bold=True)

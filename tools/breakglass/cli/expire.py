@@ -21,7 +21,8 @@ NOT_CLOSED = 4
 def command(patience: timedelta, directory: Path, output: str) -> int:
     """Open and merge the closing pull request of all that is over, and see the clusters closed.
 
-    Idempotent, safe to run twice at once. Exit code 4 if something is not seen closed.
+    Idempotent, safe to run twice at once. Exit code 4 if something is not closed, or not seen closed; an issue tells it
+    then, once an hour.
     """
     from breakglass.lifecycle.expire import Lane, expire
 
@@ -35,6 +36,7 @@ def command(patience: timedelta, directory: Path, output: str) -> int:
             "closed": expired.closed,
             "waiting": [{"activation": name, "cluster": cluster} for name, cluster in expired.waiting],
             "problems": expired.problems,
+            "alarm": expired.alarm,
         }
         emit_json("Expired", body)
     else:
@@ -44,4 +46,6 @@ def command(patience: timedelta, directory: Path, output: str) -> int:
             click.echo("  nothing is over")
         for problem in expired.problems:
             click.echo(f"  {click.style('problem', fg='red')}   {problem}", err=True)
+        if expired.alarm is not None:
+            click.echo(f"  told in   {expired.alarm}", err=True)
     return NOT_CLOSED if expired.problems else 0

@@ -22,12 +22,15 @@ _CLUSTER = "NAME=BASELINE[,SERVER]"
 
 @click.command(
     "init",
-    epilog="Example: breakglass init --repository acme/platform --bot 'acme-breakglass[bot]' "
+    epilog="Example: breakglass init --repository acme/platform --bot 'acme-breakglass[bot]' --app-id 482001 "
     "--cluster prod-eu=clusters/prod-eu,https://prod-eu.k8s.example.com --approver @acme/dba --approver @acme/security",
 )
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True), default=Path())
 @click.option("--repository", metavar="OWNER/NAME", help="The repository on GitHub.")
 @click.option("--bot", metavar="LOGIN", help="Login of the GitHub App that closes, such as 'acme-breakglass[bot]'.")
+@click.option(
+    "--app-id", type=click.IntRange(min=1), metavar="NUMBER", help="Number of that App; the rulesets are made with it."
+)
 @click.option(
     "clusters",
     "--cluster",
@@ -57,6 +60,7 @@ def command(
     directory: Path,
     repository: str | None,
     bot: str | None,
+    app_id: int | None,
     clusters: tuple[str, ...],
     drills: tuple[str, ...],
     approvers: tuple[str, ...],
@@ -67,7 +71,7 @@ def command(
     dry_run: bool,
     output: str,
 ) -> None:
-    """Write all of this into the GitOps repository in DIRECTORY: policy, workflows, CODEOWNERS, RBAC, schemas.
+    """Write all of this into the GitOps repository in DIRECTORY: policy, workflows, rulesets, CODEOWNERS, RBAC.
 
     Asks on a terminal for what is missing. Where a policy stands already and none of it is given, that policy counts.
     All or nothing: no file that differs is overwritten without --force, and CODEOWNERS only gets what it lacks.
@@ -79,10 +83,10 @@ def command(
     if not (directory / ".git").exists():
         raise Refused("this is not the top of a git repository", where=str(directory), remedy="run `git init` there")
     present = read_files(directory, CANDIDATES)
-    if POLICY_FILE in present and not any((repository, bot, clusters, drills, approvers)):
+    if POLICY_FILE in present and not any((repository, bot, app_id, clusters, drills, approvers)):
         policy = present[POLICY_FILE]
     else:
-        policy = _policy(repository, branch, bot, clusters, drills, approvers)
+        policy = _policy(repository, branch, bot, app_id, clusters, drills, approvers)
     wired = wiring(directory)
     planned = plan(
         policy,
@@ -104,6 +108,7 @@ def _policy(
     repository: str | None,
     branch: str,
     bot: str | None,
+    app_id: int | None,
     clusters: tuple[str, ...],
     drills: tuple[str, ...],
     approvers: tuple[str, ...],
@@ -119,7 +124,7 @@ def _policy(
     if len({cluster.name for cluster in asked}) < len(asked):
         raise UsageError("a cluster is named twice", remedy="name each once")
     try:
-        return write_policy(repository, branch, bot, asked, approvers)
+        return write_policy(repository, branch, bot, asked, approvers, app_id)
     except InvalidFile as error:
         raise UsageError(f"the policy would not be valid: {error}", remedy="correct what was given") from None
 

@@ -17,7 +17,8 @@ PINS = ".github/actions/install/requirements.txt"
 """What the composite action installs in a repository that is not the tool's own."""
 SOURCE = "tools/breakglass/__init__.py"
 """Stands only in the tool's own repository."""
-AUTOMATION = (INSTALL, *(f"{WORKFLOWS}/{verb}.yml" for verb in ("apply", "check", "drill", "expire", "open")))
+_NAMES = ("apply", "check", "comment", "drill", "expire", "open", "review", "solo")
+AUTOMATION = (INSTALL, *(f"{WORKFLOWS}/{name}.yml" for name in _NAMES))
 """The files of `automation`; each is its own template."""
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*", re.ASCII)
@@ -41,9 +42,11 @@ def automation(policy: Policy, templates: Mapping[str, bytes]) -> dict[str, byte
     for path in AUTOMATION:
         if path.endswith(("/apply.yml", "/check.yml")):
             files[path] = _filled(files[path], path, r"(?m)^( +branches: )\[main\]$", rf"\g<1>[{branch}]")
-        if path != INSTALL:
+        if path not in (INSTALL, f"{WORKFLOWS}/review.yml"):
             files[path] = _filled(files[path], path, r"(?m)^( +ref: )main\b", rf"\g<1>{branch}")
-    apply, drill = f"{WORKFLOWS}/apply.yml", f"{WORKFLOWS}/drill.yml"
+    check, apply, drill = (f"{WORKFLOWS}/{name}.yml" for name in ("check", "apply", "drill"))
+    default = policy.spec.forge.defaultBranch
+    files[check] = _filled(files[check], check, r"(?m)(\.base\.ref == )'main'$", rf"\g<1>'{default}'")
     files[apply] = _filled(files[apply], apply, r"(?m)^( +cluster: )\[.*\]$", rf"\g<1>[{production}]")
     if drills:
         files[drill] = _filled(files[drill], drill, r"(?m)^( +default: )drill$", rf"\g<1>{_scalar(drills[0])}")

@@ -12,8 +12,11 @@ from breakglass.analysis.contract import Assessment, assess
 from breakglass.analysis.exposure.passage import controllers_of
 from breakglass.lifecycle.approval import Gate, gather
 from breakglass.lifecycle.content import OverlayContent, overlay_names, read_overlay, read_policy
+from breakglass.lifecycle.extend import judge_extension
 from breakglass.lifecycle.render import desired_state, judge_scope, layered, render_baseline, render_delta
+from breakglass.lifecycle.reviews import judge_reviews
 from breakglass.lifecycle.verdict import Verdict, judge
+from breakglass.lifecycle.windows import all_windows
 from breakglass.model.activation import (
     ACTIVATIONS,
     Activation,
@@ -80,6 +83,7 @@ def check(
     head: str,
     now: datetime,
     clusters: Mapping[str, Cluster] | None = None,
+    author: str | None = None,
 ) -> Checked:
     """Check what a branch would do to main.
 
@@ -87,11 +91,14 @@ def check(
         base: tip of main.
         head: the commit asked about.
         clusters: clusters to ask for a server-side dry run, by name.
+        author: who opened the pull request, where there is one.
     """
     start = repository.merge_base(base, head)
     changes = repository.changes(start, head)
     if not any(change.path.startswith(f"{ACTIVATIONS}/") and activation_id(change.path) for change in changes):
-        return _check_content(repository, renderer, head)
+        checked = _check_content(repository, renderer, head)
+        checked.findings += judge_reviews(repository, base, head, changes, author)
+        return checked
     if is_removal(changes):
         return Checked("closing", closes=tuple(sorted(activation_id(change.path) or "" for change in changes)))
     findings = _judge_opening(changes)
@@ -145,6 +152,9 @@ def judge_activation_at(
     checked.findings += judge_activation(activation, content.overlay, content.digest, policy, file)
     checked.findings += judge_overlay(content.overlay, policy, activation.spec.overlay)
     checked.findings += judge_times(activation, now, policy, file)
+    if activation.spec.extends is not None:
+        windows = all_windows(repository, base)
+        checked.findings += judge_extension(activation, content.overlay, policy, windows, now, file)
     if any(entry.change.path == file for entry in repository.history(base, ACTIVATIONS)):
         message = f"the id {activation.id} was used before; an activation opens once"
         checked.findings.append(Finding("activation-reused", message, file, "open a new request"))
@@ -210,14 +220,20 @@ def check_pull_request(
         NotFound: there is no such pull request.
         Refused: it is not one to the default branch.
     """
-    repository, pull = gate.repository, gate.forge.pull_request(number)
+    pull = gate.forge.pull_request(number)
+    return pull, judge_pull_request(gate, renderer, pull, branch, now)
+
+
+def judge_pull_request(gate: Gate, renderer: Renderer, pull: PullRequest, branch: str, now: datetime) -> Checked:
+    """Check a pull request as it was read from the forge; see `check_pull_request`."""
+    repository = gate.repository
     if pull.base_branch != branch:
-        raise Refused(f"#{number} goes to {pull.base_branch}, not to {branch}", where=pull.url)
-    repository.fetch(f"refs/pull/{number}/head")
+        raise Refused(f"#{pull.number} goes to {pull.base_branch}, not to {branch}", where=pull.url)
+    repository.fetch(f"refs/pull/{pull.number}/head")
     base = repository.resolve(f"refs/remotes/origin/{branch}")
-    checked = check(repository, renderer, base, pull.head, now)
+    checked = check(repository, renderer, base, pull.head, now, author=pull.author)
     _judge_approvals(gate, pull, base, checked, now)
-    return pull, checked
+    return checked
 
 
 def _judge_approvals(gate: Gate, pull: PullRequest, base: str, checked: Checked, now: datetime) -> None:

@@ -21,16 +21,31 @@ from breakglass.model.document import read
 from breakglass.model.errors import Refused
 from breakglass.model.overlay import OVERLAYS
 from breakglass.model.policy import API_VERSION, POLICY_FILE, Policy
+from breakglass.model.review import REVIEWS
+from breakglass.model.ruleset import NAMES, RULESETS, ruleset_file, ruleset_files
 from breakglass.ports import Renderer
 
-_READMES = (f"{OVERLAYS}/README.md", f"{ACTIVATIONS}/README.md")
-_SCHEMAS = tuple(f"docs/schemas/{name}.json" for name in ("activation", "overlay", "policy"))
+_READMES = (f"{OVERLAYS}/README.md", f"{ACTIVATIONS}/README.md", f"{REVIEWS}/README.md")
+_SCHEMAS = tuple(f"docs/schemas/{name}.json" for name in ("activation", "overlay", "policy", "review"))
 _PRODUCT_PINS = "requirements/product.txt"
 
 TEMPLATES = (*AUTOMATION, *_READMES, *_SCHEMAS, _PRODUCT_PINS)
 """Files of this project that `init` writes, as they are or fitted to the policy."""
-CANDIDATES = (*AUTOMATION, *_READMES, *_SCHEMAS, *LOCATIONS, POLICY_FILE, PINS, SOURCE)
+CANDIDATES = (
+    *(*AUTOMATION, *_READMES, *_SCHEMAS, *LOCATIONS, POLICY_FILE, PINS, SOURCE),
+    *map(ruleset_file, NAMES),
+)
 """Every path that `init` reads or writes in a repository, but for what the clusters get, below `IN_CLUSTER`."""
+
+APP_PERMISSIONS = {
+    "actions": "write",
+    "checks": "write",
+    "contents": "write",
+    "issues": "write",
+    "members": "read",
+    "pull requests": "write",
+}
+"""What the App is granted: the most that a job of the workflows asks for; each asks for less."""
 
 SCHEMA_COMMENT = "# yaml-language-server: $schema=docs/schemas/policy.json\n"
 _COMMENTS = {
@@ -77,7 +92,12 @@ class Plan:
 
 
 def write_policy(
-    repository: str, branch: str, bot: str, clusters: Iterable[AskedCluster], approvers: Iterable[str]
+    repository: str,
+    branch: str,
+    bot: str,
+    clusters: Iterable[AskedCluster],
+    approvers: Iterable[str],
+    app_id: int | None = None,
 ) -> bytes:
     """The bytes of a new policy, with what the example platform found sensible where nothing was asked.
 
@@ -86,7 +106,7 @@ def write_policy(
     """
     spec = CommentedMap(
         forge={"repository": repository, "defaultBranch": branch},
-        bot={"login": bot},
+        bot={"login": bot} | ({} if app_id is None else {"appId": app_id}),
         clusters={cluster.name: _cluster(cluster) for cluster in clusters},
         duration={"default": "30m", "maximum": "4h"},
         requestTimeToLive="2h",
@@ -141,6 +161,8 @@ def plan(
     pins, pinned = _pins(templates[_PRODUCT_PINS], version, wheel, present.get(PINS, b""))
     wanted = {POLICY_FILE: policy, PINS: pins, **automation(agreed, templates)}
     wanted |= _in_cluster(agreed, present, tree, renderer)
+    if agreed.spec.bot.appId is not None:
+        wanted |= ruleset_files(agreed)
     wanted |= {path: templates[path] for path in _SCHEMAS}
     wanted |= {path: _links_kept(templates[path].decode(), path, {*wanted, *_READMES}) for path in _READMES}
     differing = [path for path, content in wanted.items() if present.get(path, content) != content]
@@ -161,24 +183,28 @@ def next_steps(planned: Plan) -> tuple[tuple[str, str], ...]:
         f"pin the tool by the wheel that you installed: {PINS} has no hash for it, and pip refuses what has none",
         "breakglass init --force --wheel FILE",
     )
+    number = (
+        f"write the App's number into {POLICY_FILE} (bot.appId), and run init again: the rulesets are made with it",
+        f"gh api apps/{app} --jq .id && breakglass init",
+    )
     return (
         *(() if planned.pinned else (pin,)),
         (
-            f"create the GitHub App {app} and install it on {repository}; permissions: actions, contents and pull "
-            "requests write, members read",
+            f"create the GitHub App {app} and install it on {repository}; permissions: "
+            f"{', '.join(f'{name} {level}' for name, level in APP_PERMISSIONS.items())}",
             "",
         ),
         (
             f"make the environment breakglass, for {branch} alone, and put the App's id and key into it",
-            f"gh api -X PUT repos/{repository}/environments/breakglass && "
+            f"{_environment(repository, branch)} && "
             "gh variable set BREAKGLASS_APP_ID --env breakglass && "
             "gh secret set BREAKGLASS_APP_KEY --env breakglass < key.pem",
         ),
+        *(() if spec.bot.appId is not None else (number,)),
         (
-            f"add rulesets: on {branch}, pull requests with code owner review and stale approvals dismissed, which the "
-            "App bypasses in mode pull_request; another one with the required check `check`, which nobody bypasses; on "
-            f"{spec.forge.ledgerBranch}, pushes by the App alone, no force push, no deletion",
-            "",
+            f"create the rulesets of {branch} and {spec.forge.ledgerBranch} as they stand in {RULESETS}/; no job "
+            "creates them, for no job may",
+            f'for file in {RULESETS}/*.json; do gh api -X POST repos/{repository}/rulesets --input "$file"; done',
         ),
         (
             f"give the applier and the agent their place in each cluster: {clusters}; again with each new overlay, for "
@@ -192,6 +218,14 @@ def next_steps(planned: Plan) -> tuple[tuple[str, str], ...]:
         ),
         (f"commit, merge, write overlays below {OVERLAYS}/, and see what is missing", "breakglass doctor --live"),
     )
+
+
+def _environment(repository: str, branch: str) -> str:
+    """The command that makes the environment, which one branch alone may use."""
+    path = f"repos/{repository}/environments/breakglass"
+    custom = "-F 'deployment_branch_policy[protected_branches]=false' "
+    custom += "-F 'deployment_branch_policy[custom_branch_policies]=true'"
+    return f"gh api -X PUT {path} {custom} && gh api -X POST {path}/deployment-branch-policies -f name={branch}"
 
 
 def _cluster(cluster: AskedCluster) -> dict[str, Any]:
