@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from breakglass.cli.output import columns, directory_option, emit_findings, emit_json, finding_json, output_option
 from breakglass.model.errors import NotFound, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 _file_option = click.option(
@@ -44,28 +41,24 @@ def match(paths: tuple[str, ...], file: Path | None, directory: Path, output: st
     content, name = _read(file, directory)
     codeowners = parse(content, name)
     asked = [path for given in paths for path in (_lines_of_stdin() if given == "-" else [given])]
-    answers = []
-    for path in asked:
-        rule = codeowners.match(_inside(path))
-        answers.append(
+    found = [(path, codeowners.match(_inside(path))) for path in asked]
+    if output == "json":
+        answers = [
             {
                 "path": path,
                 "pattern": rule.pattern if rule is not None else None,
                 "line": rule.line if rule is not None else None,
                 "owners": list(rule.owners) if rule is not None else [],
             }
-        )
-    if output == "json":
+            for path, rule in found
+        ]
         click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
         return
     rows = [
-        (
-            str(answer["path"]),
-            f"{name}:{answer['line']}" if answer["line"] is not None else "-",
-            str(answer["pattern"] or "-"),
-            " ".join(answer["owners"]) or "nobody",
-        )
-        for answer in answers
+        (path, f"{name}:{rule.line}", rule.pattern, " ".join(rule.owners) or "nobody")
+        if rule is not None
+        else (path, "-", "-", "nobody")
+        for path, rule in found
     ]
     for line in columns([("PATH", "LINE", "PATTERN", "OWNERS"), *rows]):
         click.echo(line)
@@ -123,5 +116,5 @@ def _inside(path: str) -> str:
     return name
 
 
-def _lines_of_stdin() -> Iterable[str]:
-    return (line for line in click.get_text_stream("stdin").read().split("\n") if line)
+def _lines_of_stdin() -> list[str]:
+    return [line for line in sys.stdin.read().split("\n") if line]

@@ -79,3 +79,8 @@ def _approvals(checked: Checked) -> Iterator[Table]:
     by = ", ".join(f"@{login}" for login in verdict.approved_by) or "nobody yet"
     row = (f"{len(verdict.approved_by)} of {verdict.required}", by, ", ".join(verdict.candidates))
     yield Table("Approvals", ("count", "approved by", "could approve"), [row])
+    if verdict.needs.reasons:
+        yield Table("Why so many", ("reason",), [(reason,) for reason in verdict.needs.reasons])
+    if verdict.ignored:
+        rows = [(f"@{each.login}", each.why) for each in verdict.ignored]
+        yield Table("Approvals that do not count", ("whose", "why"), rows)

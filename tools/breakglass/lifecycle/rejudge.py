@@ -9,7 +9,7 @@ from breakglass.lifecycle.ledger import read_ledger
 from breakglass.lifecycle.verdict import Verdict, judge
 from breakglass.lifecycle.windows import all_windows
 from breakglass.model.activation import activation_file
-from breakglass.model.errors import NotFound
+from breakglass.model.errors import NotFound, Refused
 from breakglass.model.evidence import Evidence
 from breakglass.model.ledger import Disregarded, Judged, describe_findings, evidence_path, verdict_path
 from breakglass.ports import Conditions, Repository
@@ -60,7 +60,7 @@ def rejudge(repository: Repository, conditions: Conditions, branch: str, ledger_
 
     Raises:
         NotFound: it never reached main, or the ledger holds no evidence of it.
-        Refused: policy or overlay of its merge commit cannot be read.
+        Refused: policy or overlay of its merge commit cannot be read, or the evidence is of another merge.
     """
     tip = repository.tip(branch)
     windows = all_windows(repository, tip) if tip is not None else ()
@@ -71,6 +71,9 @@ def rejudge(repository: Repository, conditions: Conditions, branch: str, ledger_
     evidence, recorded = events.get(evidence_path(identity)), events.get(verdict_path(identity))
     if not isinstance(evidence, Evidence):
         raise NotFound(f"the ledger holds no evidence of {identity}", remedy="see `breakglass audit show`")
+    if (evidence.merge, evidence.base) != (window.opened.sha, *window.opened.parents[:1]):
+        message = f"the evidence of {identity} is of another merge than the one on {branch}: {evidence.merge}"
+        raise Refused(message, where=evidence_path(identity), remedy="find out who changed the ledger")
     overlay = read_overlay(repository, window.opened.sha, window.activation.spec.overlay).overlay
     policy = read_policy(repository, evidence.base)
     verdict = judge(evidence, window.activation, overlay, policy, conditions, activation_file(identity))
