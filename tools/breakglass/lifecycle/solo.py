@@ -42,7 +42,7 @@ class Solo:
 def merge_solo(gate: Gate, renderer: Renderer, clock: Clock, number: int, branch: str) -> Solo:
     """Merge an opening pull request that nobody need approve, if everything about it is as the policy wants it.
 
-    Everybody is told before the merge: what cannot be told is not opened. Notifications hook in at the return value.
+    Everybody is told before the merge: what cannot be told is not opened.
 
     Raises:
         NotFound: there is no such pull request.

@@ -1,9 +1,9 @@
-"""What the policy says about the gate beyond a number: rules in CEL, the solo path, and who is told."""
+"""What the policy says about the gate beyond a number: rules in CEL, and the solo path."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -14,15 +14,7 @@ from breakglass.model.time import Duration
 RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Expression = Annotated[str, Field(min_length=1, max_length=1000)]
 """A condition in the Common Expression Language: https://github.com/google/cel-spec/blob/master/doc/langdef.md."""
-SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,99}$")]
-"""Name of an environment variable, and of the secret of the repository's environment that fills it."""
 Line = Annotated[str, AfterValidator(single_line), Field(max_length=300)]
-
-Occasion = Literal[
-    "requested", "approved", "opened", "soon to close", "closed", "late", "failed", "solo", "drill", "refused"
-]
-"""What people are told about."""
-OCCASIONS: tuple[Occasion, ...] = get_args(Occasion)
 
 
 class Rule(Strict):
@@ -66,27 +58,4 @@ class Solo(Strict):
     def _short(self) -> Self:
         if self.maximum > timedelta(hours=1):
             raise ValueError("solo.maximum is at most 1h: for longer there is time to find somebody")
-        return self
-
-
-class Channel(Strict):
-    """Where people are told. Its address is a secret: the policy names the variable that holds it."""
-
-    name: RuleName
-    kind: Literal["slack", "webhook", "apprise"] = Field(
-        description="slack: an incoming webhook, or what speaks like one. webhook: CloudEvents 1.0, signed. apprise: "
-        "any address of Apprise, for example mailto:// for e-mail."
-    )
-    address: SecretName = Field(description="Variable that holds the address.")
-    signingKey: SecretName | None = Field(
-        None, description="Variable that holds the key of the signature (HMAC-SHA256); for webhook."
-    )
-    occasions: list[Occasion] = Field(
-        list(OCCASIONS), min_length=1, description="What it is told about; solo openings reach every channel."
-    )
-
-    @model_validator(mode="after")
-    def _signed(self) -> Self:
-        if (self.kind == "webhook") != (self.signingKey is not None):
-            raise ValueError("a webhook, and nothing else, has a signingKey")
         return self

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, model_validator
 
 from breakglass.model.document import Strict
-from breakglass.model.gate import Channel, Rule, Solo
+from breakglass.model.gate import Rule, Solo
 from breakglass.model.name import Approver, ClusterName, KindName, Login, NamespaceName, RelativePath, RepositoryName
 from breakglass.model.time import Duration
 
@@ -174,7 +174,6 @@ class PolicySpec(Strict):
         "UTC", pattern=r"^[A-Za-z][A-Za-z0-9_+/-]{0,60}$", description="IANA time zone of `time` in conditions."
     )
     solo: Solo | None = Field(None, description="Opening alone; nobody may where this is left out.")
-    notifications: list[Channel] = Field([], max_length=20, description="Who is told what.")
     kinds: list[KindName] = Field(min_length=1, description="Kinds that an overlay may contain.")
     namespaces: list[NamespaceName] | None = Field(
         None, min_length=1, description="Namespaces that an overlay may touch; those that overlays name where left out."
@@ -192,11 +191,10 @@ class PolicySpec(Strict):
                 raise ValueError(f"clusters.{name}.server must be https")
         if self.requestTimeToLive > timedelta(days=1):
             raise ValueError("requestTimeToLive is at most 24h: an approval of yesterday is no approval of tonight")
-        for what, named in (("rule", self.rules), ("channel", self.notifications)):
-            names = [each.name for each in named]
-            twice = sorted({name for name in names if names.count(name) > 1})
-            if twice:
-                raise ValueError(f"two {what}s are named {twice[0]}")
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two rules are named {twice[0]}")
         return self
 
 
