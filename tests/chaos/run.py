@@ -17,7 +17,10 @@ from breakglass.adapters import kubernetes_inventory
 from breakglass.adapters.kubernetes import KubernetesCluster
 from breakglass.lifecycle import apply as applying
 from breakglass.lifecycle.agent import close_expired
+from breakglass.lifecycle.main import Main
+from breakglass.lifecycle.windows import Window
 from breakglass.model.errors import BreakglassError, NotFound, Refused
+from breakglass.model.finding import Finding
 from breakglass.model.inventory import Inventory
 from breakglass.model.manifest import ACTIVATION_LABEL, Manifest, ObjectKey, key_of
 from breakglass.model.time import format_instant
@@ -59,6 +62,26 @@ class Result:
     seen: Counter[str] = field(default_factory=Counter)
 
 
+class UnheldMain(Main):
+    """Main whose overlays promise nothing that is held: random objects keep no contract."""
+
+    def promise(self, window: Window, cluster: str) -> tuple[Finding, ...]:
+        """Nothing is broken."""
+        del window, cluster
+        return ()
+
+
+class AnyContract(World):
+    """A world of overlays whose contracts nobody holds them to; writing is what is tried here."""
+
+    def main(self) -> Main:
+        """Main, not fetched yet."""
+        found = super().main()
+        return UnheldMain(
+            found.repository, found.forge, found.renderer, found.conditions, found.branch, found.ledger_branch
+        )
+
+
 @dataclass
 class Run:
     """A scenario on an API server.
@@ -84,7 +107,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.clock = SettableClock(BEGIN)
-        self.world = World(files=self.scenario.files, clock=self.clock)
+        self.world = AnyContract(files=self.scenario.files, clock=self.clock)
         self.baseline = list(self.scenario.baseline)
         self.merged: list[str] = []
         self.numbers = itertools.count()

@@ -93,9 +93,9 @@ def play(platform: Platform, tell: Narrator) -> None:
 
 
 def _nothing_failed(platform: Platform) -> None:
-    """Every job must have succeeded, but for those that were killed on purpose."""
+    """Every job must have succeeded, but for those that were killed on purpose or had nothing to do."""
     jobs = platform.runner.runs if platform.runner is not None else ()
-    failed = [job for job in jobs if job.conclusion != "success" and not job.killed]
+    failed = [job for job in jobs if job.conclusion not in ("success", "skipped") and not job.killed]
     if failed:
         logs = "\n".join(
             f"{job.name}: {job.conclusion}\n{job.log.read_text(errors='replace')[-2000:]}" for job in failed
