@@ -23,7 +23,7 @@ def run() -> list[str]:
     """5,000 rules and 50,000 paths; the peer tries every rule, on the first paths alone, for it would take minutes.
 
     Raises:
-        LimitMissed: the mixed rules took longer than the limit of CPU time.
+        LimitMissed: a mix of rules took longer than the limit of CPU time.
     """
     random = Random(SEED)
     paths = [_path(random) for _ in range(PATHS)]
@@ -35,7 +35,7 @@ def run() -> list[str]:
         "|---|---|---|---|---|",
     ]
     missed = 0.0
-    for name, make in (("mixed", _mixed), ("each with stars in two segments", _starred)):
+    for name, make in (("mixed", _mixed), *_WORST.items()):
         text = "".join(f"{make(random)} @acme/team-{number % 40}\n" for number in range(RULES)).encode()
         begin = time.process_time()
         codeowners = parse(text, "CODEOWNERS")
@@ -44,15 +44,15 @@ def run() -> list[str]:
         peer = _peer(codeowners, paths[:TRIED], [rule.line if rule else 0 for rule in owned[:TRIED]])
         each = took / PATHS
         lines.append(f"| {name} | {took:.2f} s | {each * 1e6:.0f} µs | {peer * 1e6:,.0f} µs | {peer / each:,.0f} |")
-        missed = max(missed, took) if name == "mixed" else missed
+        missed = max(missed, took)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     lines += [
         "",
-        f"Peak memory of the process: {peak:.0f} MiB. The limit is {LIMIT_SECONDS:.0f} s for the mixed rules.",
+        f"Peak memory of the process: {peak:.0f} MiB. The limit is {LIMIT_SECONDS:.0f} s for each.",
         "",
     ]
     if missed > LIMIT_SECONDS:
-        raise LimitMissed([f"{missed:.1f} s of CPU for the mixed rules, more than {LIMIT_SECONDS:.0f} s"], lines)
+        raise LimitMissed([f"{missed:.1f} s of CPU for one of the mixes, more than {LIMIT_SECONDS:.0f} s"], lines)
     return lines
 
 
@@ -92,5 +92,12 @@ def _mixed(random: Random) -> str:
     return random.choices([make for _, make in shapes], [weight for weight, _ in shapes])[0]()
 
 
-def _starred(random: Random) -> str:
-    return f"/{random.choice(_WORDS)[:-1]}*/{random.choice(_WORDS)[:-1]}*/"
+_WORST: dict[str, Callable[[Random], str]] = {
+    "each with stars in two segments": lambda random: f"/{random.choice(_WORDS)[:-1]}*/{random.choice(_WORDS)[:-1]}*/",
+    "each a text inside a name anywhere": lambda random: f"*{random.choice(_WORDS)[1:]}{random.randint(0, 9)}*",
+    "each anywhere, by a name and an ending": lambda random: (
+        f"**/{random.choice(_WORDS)}/**/*-{random.randint(0, 99)}.{random.choice(_ENDINGS)}"
+    ),
+    "each with a mark": lambda random: f"{random.choice(_WORDS)}?.{random.choice(_ENDINGS)}",
+}
+"""What an index cannot decide by a text alone: an expression is tried for each that may match."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
+
+from breakglass.lifecycle.ownership import lint
+from breakglass.model.codeowners import LARGEST_FILE, parse
 
 BREAKGLASS = Path(sys.executable).parent / "breakglass"
 OWNERS = """\
@@ -31,12 +35,17 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def breakglass(clone: Path, *arguments: str, code: int = 0, stdin: str = "") -> str:
+def breakglass(clone: Path, *arguments: str | bytes, code: int = 0, stdin: bytes = b"") -> str:
     done = subprocess.run(
-        [BREAKGLASS, "codeowners", *arguments], cwd=clone, input=stdin, capture_output=True, text=True, check=False
+        [BREAKGLASS, "codeowners", *arguments],
+        cwd=clone,
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )
     assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    return (done.stdout + done.stderr).decode()
 
 
 def test_one_answer_for_each_path_in_the_order_asked(tmp_path: Path) -> None:
@@ -57,7 +66,8 @@ def test_one_answer_for_each_path_in_the_order_asked(tmp_path: Path) -> None:
 
 def test_the_file_of_the_clone_is_read_from_anywhere_in_it(clone: Path, snapshot: SnapshotAssertion) -> None:
     assert (
-        breakglass(clone / "docs", "match", "-", "./README.md", "/base/x", stdin="base/a.md\nbase/b/a.md\n") == snapshot
+        breakglass(clone / "docs", "match", "-", "./README.md", "/base/x", stdin=b"base/a.md\nbase/b/a.md\r\n")
+        == snapshot
     )
 
 
@@ -76,9 +86,57 @@ def test_what_is_wrong_is_told_with_its_line(clone: Path, snapshot: SnapshotAsse
 
 
 def test_what_is_no_path_of_the_repository_is_a_usage_error(clone: Path) -> None:
-    for path in ("../x", "a/../b", "/"):
+    for path in ("../x", "a/../b", "/", ""):
         assert "no path inside the repository" in breakglass(clone, "match", path, code=2)
 
 
 def test_no_codeowners_is_told(tmp_path: Path) -> None:
     assert "there is no CODEOWNERS" in breakglass(tmp_path, "match", "x", code=1)
+
+
+def test_a_name_that_is_not_utf_8_or_moves_the_cursor_is_told_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "CODEOWNERS").write_bytes(b"\xef\xbb\xbf* @a\n")
+    told = json.loads(breakglass(tmp_path, "match", "-o", "json", b"a\xff", "-", stdin=b"b\xff\n\xc3\xa9\r\n"))
+    assert [answer["path"] for answer in told] == ["a\udcff", "b\udcff", "\u00e9"]
+    assert {answer["line"] for answer in told} == {1}
+    shown = breakglass(tmp_path, "match", b"a\xff", "b\x1b[31m\nc")
+    assert "a\u27e8U+DCFF\u27e9" in shown
+    assert "b\u27e8U+001B\u27e9[31m\u27e8U+000A\u27e9c" in shown
+
+
+def test_many_paths_are_one_answer_each(tmp_path: Path) -> None:
+    (tmp_path / "CODEOWNERS").write_text("".join(f"/d{number}/ @a\n" for number in range(100)))
+    paths = "".join(f"d{number % 100}/f{number}\n" for number in range(3000))
+    told = json.loads(breakglass(tmp_path, "match", "-o", "json", "-", stdin=paths.encode()))
+    assert [answer["line"] for answer in told] == [number % 100 + 1 for number in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("/docs/ @a\n/docs/ @b\n", ["1 shadow"]),
+        ("/docs/ @a\ndocs @b\n", ["1 shadow"]),
+        ("/docs/*.md @a\n/docs/* @b\n/docs/ @c\n", ["1 shadow", "2 shadow"]),
+        ("* @a\n**/ @b\n/* @c\n", ["1 shadow"]),
+        ("/a\\*b @a\n/a* @b\n", ["1 shadow"]),
+        ("* @a\n/x @b\n", []),
+        ("/docs/ @a\n/docs/* @b\n", []),
+        ("/docs/ @a\n/docs/*/ @b\n", []),
+        ("/docs/ @a\n/docs/**/x @b\n", []),
+        ("/a* @a\n/a?* @b\n", []),
+        ("/a\\*b @a\n/axb @b\n", []),
+        ("*.x @a\n/x.x @b\nx @c\n", []),
+        ("/a/**/b @a\n/a/b @b\n", []),
+        ("/ @a\n./docs/ @a\na//b @a\n", ["1 nothing", "2 nothing", "3 nothing"]),
+        ("@a\n", ["1 unowned"]),
+    ],
+)
+def test_a_line_without_effect_is_found_and_no_other(content: str, found: list[str]) -> None:
+    findings = lint(parse(content.encode(), "CODEOWNERS"), [])
+    assert [f"{each.where.partition(':')[2]} {each.id.removeprefix('codeowners-')}" for each in findings] == found
+
+
+def test_a_file_that_is_too_large_is_told(tmp_path: Path) -> None:
+    (tmp_path / "CODEOWNERS").write_bytes(b"* @a\n".ljust(LARGEST_FILE, b"#"))
+    assert "not under 3 MB" in breakglass(tmp_path, "lint", code=1)
+    assert json.loads(breakglass(tmp_path, "match", "-o", "json", "x"))[0]["line"] is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -33,9 +34,10 @@ def command() -> None:
 def match(paths: tuple[str, ...], file: Path | None, directory: Path, output: str) -> None:
     """Tell the line that decides about each PATH, and its owners; - reads paths from stdin, one a line.
 
-    A PATH is one of the repository, from its top. JSON is a list with one answer for each PATH, in their order; pattern
-    and line are null where no line matches.
+    A PATH is one of the repository, from its top, with or without / or ./ before it. JSON is a list with one answer for
+    each PATH, in their order; pattern and line are null where no line matches.
     """
+    from breakglass.analysis.report.escape import visible
     from breakglass.model.codeowners import parse
 
     content, name = _read(file, directory)
@@ -52,12 +54,13 @@ def match(paths: tuple[str, ...], file: Path | None, directory: Path, output: st
             }
             for path, rule in found
         ]
-        click.echo(json.dumps(answers, indent=2, ensure_ascii=False))
+        # In ASCII, for a name in git need not be UTF-8.
+        click.echo(json.dumps(answers, indent=2))
         return
     rows = [
-        (path, f"{name}:{rule.line}", rule.pattern, " ".join(rule.owners) or "nobody")
+        (visible(path), f"{name}:{rule.line}", visible(rule.pattern), " ".join(rule.owners) or "nobody")
         if rule is not None
-        else (path, "-", "-", "nobody")
+        else (visible(path), "-", "-", "nobody")
         for path, rule in found
     ]
     for line in columns([("PATH", "LINE", "PATTERN", "OWNERS"), *rows]):
@@ -70,6 +73,7 @@ def match(paths: tuple[str, ...], file: Path | None, directory: Path, output: st
 @output_option
 def lint(file: Path | None, directory: Path, output: str) -> int:
     """Tell what GitHub skips, ignores or never reaches in CODEOWNERS; exit code 1 if an error is found."""
+    from breakglass.analysis.report.escape import visible
     from breakglass.lifecycle.ownership import lint as judge
     from breakglass.model.codeowners import parse
     from breakglass.model.finding import refuses
@@ -80,7 +84,8 @@ def lint(file: Path | None, directory: Path, output: str) -> int:
     if output == "json":
         emit_json("CodeownersLint", {"file": name, "findings": [finding_json(finding) for finding in findings]})
     else:
-        emit_findings(findings)
+        shown = (replace(found, message=visible(found.message), remedy=visible(found.remedy)) for found in findings)
+        emit_findings(shown)
         if not findings:
             click.echo(f"{name}: nothing to find fault with")
     return 1 if refuses(findings) else 0
@@ -117,4 +122,5 @@ def _inside(path: str) -> str:
 
 
 def _lines_of_stdin() -> list[str]:
-    return [line for line in sys.stdin.read().split("\n") if line]
+    text = sys.stdin.buffer.read().decode("utf-8", errors="surrogateescape")
+    return [line for line in (line.removesuffix("\r") for line in text.split("\n")) if line]

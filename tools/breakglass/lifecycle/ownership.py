@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from breakglass.model.activation import ACTIVATIONS
-from breakglass.model.codeowners import Codeowners, Rule, parse
+from breakglass.model.codeowners import TOO_LARGE, Codeowners, Rule, parse
+from breakglass.model.codeowners_pattern import samples
 from breakglass.model.finding import Finding
 from breakglass.model.overlay import OVERLAYS
 from breakglass.model.policy import POLICY_FILE, Policy
@@ -103,13 +103,29 @@ def judge_path(codeowners: Codeowners, path: Guarded) -> list[Finding]:
 
 
 def shadowed(codeowners: Codeowners) -> list[tuple[Rule, Rule]]:
-    """Lines that later lines leave without effect: each with the line that decides instead."""
+    """Lines that later lines leave without effect: each with a line that decides instead.
+
+    Judged by paths that the pattern matches, of every depth and with names that no line mentions.
+    """
+    word = _unmentioned(codeowners)
     found = []
     for rule in codeowners.rules:
-        decides = codeowners.match(_sample(rule.pattern))
-        if decides is not None and decides.line > rule.line:
-            found.append((rule, decides))
+        instead: Rule | None = None
+        for path in samples(rule.pattern, word):
+            decides = codeowners.match(path)
+            if decides is None or decides.line <= rule.line:
+                instead = None
+                break
+            instead = instead or decides
+        if instead is not None:
+            found.append((rule, instead))
     return found
+
+
+def _unmentioned(codeowners: Codeowners) -> str:
+    """A name of letters that stand in no pattern: from the private use area of Unicode."""
+    mentioned = set().union(*(rule.pattern for rule in codeowners.rules))
+    return 7 * next((letter for letter in map(chr, range(0xE000, 0xF900)) if letter not in mentioned), "\ue000")
 
 
 def lint(codeowners: Codeowners, ignored: Iterable[str]) -> list[Finding]:
@@ -129,12 +145,23 @@ def lint(codeowners: Codeowners, ignored: Iterable[str]) -> list[Finding]:
         for rule in codeowners.rules
         if not rule.owners
     ]
+    word = _unmentioned(codeowners)
+    nothing = [
+        Finding(
+            "codeowners-nothing",
+            f"{rule.pattern} matches no file: paths have no empty names, and neither . nor ..",
+            f"{codeowners.file}:{rule.line}",
+            "write the path from the top of the repository, such as /docs/, or * for everything",
+        )
+        for rule in codeowners.rules
+        if next(samples(rule.pattern, word), None) is None
+    ]
     several = [
         Finding("codeowners-several", f"GitHub reads {codeowners.file} and ignores this one", place, "remove it")
         for place in ignored
     ]
     shadows = [replace(finding, severity="warning") for finding in judge_shadows(codeowners)]
-    lines = [*judge_skipped(codeowners), *shadows, *unowned]
+    lines = [*judge_skipped(codeowners), *nothing, *shadows, *unowned]
     return [*several, *sorted(lines, key=lambda finding: int(finding.where.rpartition(":")[2]))]
 
 
@@ -149,6 +176,9 @@ def judge_shadows(codeowners: Codeowners) -> list[Finding]:
 
 
 def _skipped(line: int, why: str, file: str) -> Finding:
+    if why == TOO_LARGE:
+        remedy = "shorten it: one line with a wildcard can stand for many"
+        return Finding("codeowners-skipped", why, f"{file}:{line}", remedy)
     return Finding(
         "codeowners-skipped", f"GitHub skips this line: {why}", f"{file}:{line}", "correct or remove the line"
     )
@@ -163,9 +193,3 @@ def _lost(rule: Rule, later: Rule, file: str) -> Finding:
 def _too_few(path: str, owners: Iterable[str], where: str) -> Finding:
     message = f"{path} can open something and has too few owners: {', '.join(owners) or 'nobody'}"
     return Finding("codeowners-owners", message, where, f"give {path} at least {FEWEST_OWNERS} owners")
-
-
-def _sample(pattern: str) -> str:
-    """A path that a pattern matches."""
-    path = re.sub(r"\*+|\?", "x", pattern.removeprefix("/")).replace("\\", "")
-    return f"{path}x" if path.endswith("/") else path

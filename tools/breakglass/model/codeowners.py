@@ -15,11 +15,18 @@ from breakglass.model.codeowners_pattern import Index, index
 LOCATIONS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """The first that exists is read; the others are ignored."""
 LARGEST_FILE = 3 * 1024 * 1024
-"""Bytes; GitHub ignores a larger file."""
+"""Bytes; the file must be smaller, or GitHub ignores all of it."""
+TOO_LARGE = "the file is not under 3 MB, so GitHub ignores all of it"
 
 _OWNER = re.compile(
-    r"@[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{0,98})?|[^@\s]+@[^@\s]+\.[^@\s]+", re.ASCII
+    r"@[A-Za-z0-9][A-Za-z0-9_-]{0,98}(?:/[A-Za-z0-9][A-Za-z0-9_.-]{0,98})?"
+    r"|[!-?A-~]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
 )
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_NOT_UTF_8 = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of bytes that are not UTF-8."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LONGEST_TOLD = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,13 @@ def locate(files: Mapping[str, bytes]) -> str | None:
 
 def parse(content: bytes, file: str) -> Codeowners:
     """Read a CODEOWNERS file; nothing is an error, unreadable lines are reported in `skipped`."""
-    if len(content) > LARGEST_FILE:
-        return Codeowners(file, (), ((1, "the file is over 3 MB, GitHub ignores all of it"),))
+    if len(content) >= LARGEST_FILE:
+        return Codeowners(file, (), ((1, TOO_LARGE),))
     rules, skipped = [], []
+    text = content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", errors="surrogateescape")
     # Not splitlines(): a form feed or U+2028 inside a comment begins no new line for GitHub.
-    for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1):
-        fields = _fields(line)
+    for number, line in enumerate(text.split("\n"), start=1):
+        fields = _fields(line.removesuffix("\r"))
         if not fields:
             continue
         pattern, *owners = fields
@@ -89,11 +97,22 @@ def _fields(line: str) -> list[str]:
 
 
 def _problem(pattern: str, owners: list[str]) -> str | None:
+    bare = _ESCAPED.sub("_", pattern)
+    if any(_NOT_UTF_8.search(written) for written in (pattern, *owners)):
+        return "it is not UTF-8"
     if pattern.startswith("!"):
         return "negation with ! does not work in CODEOWNERS"
     if pattern.startswith("\\#"):
         return "a pattern cannot start with an escaped #"
-    if "[" in pattern or "]" in pattern:
-        return "character ranges with [ ] do not work in CODEOWNERS"
+    if "[" in bare or "]" in bare:
+        # GitHub's own words: "both `[` and `]` must be escaped with a `\`".
+        return "character ranges with [ ] do not work in CODEOWNERS; as letters of a name, write \\[ and \\]"
+    if "***" in bare:
+        return "a pattern cannot have three stars in a row"
+    if bare.endswith("\\"):
+        return "a pattern cannot end with a backslash"
     wrong = next((owner for owner in owners if _OWNER.fullmatch(owner) is None), None)
-    return None if wrong is None else f"{wrong} is no owner; write @user, @organisation/team or an e-mail address"
+    if wrong is None:
+        return None
+    told = wrong if len(wrong) <= _LONGEST_TOLD else f"{wrong[:_LONGEST_TOLD]}…"
+    return f"{told} is no owner; write @user, @organisation/team or an e-mail address"
