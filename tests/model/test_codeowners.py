@@ -422,3 +422,12 @@ def test_a_hostile_file_or_path_takes_no_longer_than_its_length(content: bytes, 
     parse(content, "CODEOWNERS").match(path)
     # A second or two; where it grew with the square it would take minutes.
     assert time.process_time() - begin < 30
+
+
+@pytest.mark.parametrize("patterns", [("/d/*/x", "/d/*/x/**"), ("/d/*/x/**", "/d/*/x"), ("*/x*", "d/*x*", "d/*x*/")])
+def test_of_patterns_that_need_the_same_text_the_last_decides(patterns: tuple[str, ...]) -> None:
+    found = parse("".join(f"{pattern} @octocat\n" for pattern in patterns).encode(), "CODEOWNERS")
+    for path in ("d/qx/x/y", "d/x/x/y"):
+        rule = found.match(path)
+        tried = [line for line, pattern in enumerate(patterns, start=1) if naive(pattern, path)]
+        assert (rule.line if rule is not None else 0) == tried[-1]
